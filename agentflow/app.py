@@ -1,0 +1,330 @@
+"""The composition root: puts a definition, a journal, models and observers together, and runs."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from agentflow import exceptions
+from agentflow.engine.graph import Program, bind
+from agentflow.engine.notices import Delta
+from agentflow.engine.runner import Observer, Runner, Scope
+from agentflow.engine.state import Activation, State
+from agentflow.events import ErrorInfo, Event, RunCancelled, RunInterrupted, RunStarted, adapter
+from agentflow.exceptions import InputInvalid, ProjectError, RunError, StepFailed, UnknownName
+from agentflow.journal import Journal
+from agentflow.journal.memory import MemoryJournal
+from agentflow.spec import to_data
+from agentflow.tracing.ids import hex_trace_id
+from agentflow.typeref import short_name, type_name
+from agentflow.version import VERSION
+from agentflow.workflow import Workflow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A person's answer to an approval."""
+
+    approved: bool
+    by: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """An approval that a run waits for: which step, what is asked, and exactly what would be approved."""
+
+    step: str
+    prompt: str
+    subject: Any
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(Generic[T]):
+    """How a run stands: `status` is done, failed, rejected, cancelled, interrupted or waiting."""
+
+    run_id: str
+    status: str
+    output: T | None
+    error: ErrorInfo | None
+    step: str
+    usage: Mapping[str, Any]
+    trace_id: str
+    head: str
+    seconds: float
+    pending: Sequence[Pending] = ()
+    cause: BaseException | None = None
+
+    def unwrap(self) -> T:
+        """The output; raises what ended the run where it has none."""
+        if self.status == "done":
+            return self.output  # type: ignore[return-value]
+
+        raise self._error() from self.cause
+
+    def _error(self) -> RunError:
+        if self.status == "waiting":
+            names = ", ".join(f"`{p.step}`" for p in self.pending)
+            hint = f"agentflow approve {self.run_id} --yes|--no"
+            return exceptions.RunWaiting(f"run `{self.run_id}` waits for {names}", hint=hint)
+
+        if self.error is None:
+            return exceptions.RunCancelled(
+                f"run `{self.run_id}` was {self.status}", hint=f"agentflow resume {self.run_id}"
+            )
+
+        return _run_error(self.step, self.error)
+
+
+def _run_error(step: str, error: ErrorInfo) -> RunError:
+    kind = getattr(exceptions, error.kind, None)
+    engine_own = ("LoopBoundReached", "MapBoundReached", "NoMatchingCase", "RunStalled", "RunRejected", "BudgetExhausted")
+    if isinstance(kind, type) and issubclass(kind, RunError) and error.kind in engine_own:
+        return kind(error.message, hint=error.hint)
+
+    return StepFailed(step, error.kind, error.message, hint=error.hint)
+
+
+_programs: WeakKeyDictionary[Workflow[Any, Any], Program] = WeakKeyDictionary()
+
+
+def compile_workflow(workflow: Workflow[Any, Any]) -> Program:
+    """The workflow as the engine runs it; made once for each workflow."""
+    known = _programs.get(workflow)
+    if known is None:
+        children = {name: compile_workflow(child) for name, child in workflow.children()}
+        known = bind(workflow.spec, workflow.steps, children, workflow.types)
+        _programs[workflow] = known
+
+    return known
+
+
+def new_run_id(name: str) -> str:
+    """A name for a run that sorts by time and reads well: `research-261123-081530-4f2a`."""
+    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def coerce_input(workflow: Workflow[Any, Any], value: Any) -> Any:
+    """`value` as what the workflow takes; raises `InputInvalid` that names each field, what it wants and what came."""
+    from pydantic import ValidationError
+
+    try:
+        return adapter(workflow.takes).validate_python(value)
+    except ValidationError as error:
+        details = [_fault(e) for e in error.errors()]
+        wanted = short_name(type_name(workflow.takes))
+        raise InputInvalid(f"workflow `{workflow.name}`", details, hint=f"it takes `{wanted}`{_shape(workflow.takes)}") from None
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(map(str, error["loc"])) or "the value"
+    got = "nothing" if error["type"] in ("missing", "missing_argument") else f"{error['input']!r:.80}"
+    return f"`{place}`: {error['msg'][0].lower()}{error['msg'][1:]}; got {got}"
+
+
+def _shape(type_: Any) -> str:
+    from agentflow.steps.prompting import field_names
+
+    names = field_names(type_)
+    return f" with {', '.join(sorted(names))}" if names and type_ is not str else ""
+
+
+Approver = Callable[[Pending], Awaitable[Decision | None]]
+
+
+class Run(Generic[T]):
+    """One run in this process. Await it for the output, or iterate `events()`; `result()` never raises for a failed run."""
+
+    def __init__(self, runner: Runner, *, approver: Approver | None = None) -> None:
+        self.id = runner.run_id
+        self.runner = runner
+        self._approver = approver
+        self._task: asyncio.Task[Result[T]] | None = None
+        self._started = time.monotonic()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._output().__await__()
+
+    async def _output(self) -> T:
+        return (await self.result()).unwrap()
+
+    async def result(self) -> Result[T]:
+        """Run to the end, or to where a person is needed, and say how it stands."""
+        return await self.start()
+
+    def start(self) -> asyncio.Task[Result[T]]:
+        """Begin now, in the background."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._drive())
+
+        return self._task
+
+    async def events(self) -> AsyncIterator[Event | Delta]:
+        """Events as they are committed, and streamed text between them, until the run is over or waits."""
+        queue: asyncio.Queue[Event | Delta | None] = asyncio.Queue()
+        self.runner.observers.append(queue.put_nowait)
+        task = self.start()
+        task.add_done_callback(lambda _: queue.put_nowait(None))
+        while (item := await queue.get()) is not None:
+            yield item
+
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """End the run for good; what is running is stopped."""
+        self.runner.stop(RunCancelled, reason)
+
+    def interrupt(self, reason: str = "interrupted") -> None:
+        """Stop here so that the run can be resumed later."""
+        self.runner.stop(RunInterrupted, reason)
+
+    async def _drive(self) -> Result[T]:
+        while True:
+            state = await self.runner.drive()
+            waiting = self.runner.waiting() if state.status == "running" else []
+            if not waiting or self._approver is None:
+                return await self._result(state, waiting)
+
+            if not await self._decide(self._approver, waiting):
+                return await self._result(state, waiting)
+
+    async def _decide(self, approver: Approver, waiting: Sequence[Activation]) -> bool:
+        decided = False
+        for activation in waiting:
+            decision = await approver(self._pending(activation))
+            if decision is not None:
+                by = decision.by or user_name()
+                self.runner.decide(activation, approved=decision.approved, by=by, comment=decision.comment)
+                decided = True
+
+        return decided
+
+    def _pending(self, activation: Activation) -> Pending:
+        prompt = str(activation.node.options.get("prompt", ""))
+        subject = activation.input.data
+        return Pending(step=activation.id, prompt=prompt, subject=subject, digest=activation.digest)
+
+    async def _result(self, state: State, waiting: Sequence[Activation]) -> Result[T]:
+        output = state.output.value(self.runner.program.gives) if state.output is not None else None
+        return Result(
+            run_id=self.id,
+            status="waiting" if waiting else state.status,
+            output=output,
+            error=state.error,
+            step=self.runner.failed_step,
+            usage=self.runner.ledger.used(),
+            trace_id=hex_trace_id(self.id),
+            head=await self.runner.journal.head(self.id),
+            seconds=time.monotonic() - self._started,
+            pending=tuple(self._pending(a) for a in waiting),
+            cause=self.runner.causes.get(self.runner.failed_step),
+        )
+
+
+def user_name() -> str:
+    """Who decides, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run is given beside its definition and input."""
+
+    journal: Journal | None = None
+    model: str = "embedded"
+    models: Mapping[str, Any] | None = None
+    root: Path | None = None
+    observers: Sequence[Observer] = ()
+    approver: Approver | None = None
+    scope: Scope | None = None
+
+
+def run(
+    workflow: Workflow[Any, T],
+    value: Any,
+    *,
+    run_id: str | None = None,
+    attributes: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+) -> Run[T]:
+    """A new run of `workflow` on `value`; await it for the output, or iterate its `events()`.
+
+    `value` is what the workflow takes, or plain data that fits it. Without `settings`, the run is kept in memory and
+    uses the embedded model.
+    """
+    settings = settings or Settings()
+    checked = coerce_input(workflow, value)
+    runner = _runner(workflow, run_id or new_run_id(workflow.name), settings)
+    runner.input = checked
+    runner.begin(checked, VERSION, dict(attributes or {}), to_data(workflow.spec))
+    return Run(runner, approver=settings.approver)
+
+
+async def resume(workflow: Workflow[Any, T], run_id: str, *, settings: Settings) -> Run[T]:
+    """Take up a run where its journal left it; finished steps are not run again."""
+    events = await load(settings.journal, run_id)
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    if started.digest != workflow.digest:
+        raise ProjectError(
+            f"run `{run_id}` was started with another definition of `{workflow.name}`",
+            hint="resume it with the definition that it was started with, or start a new run",
+        )
+
+    if events[-1].type in ("run.finished", "run.cancelled"):
+        raise ProjectError(f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}")
+
+    runner = _runner(workflow, run_id, settings)
+    runner.recover(events, VERSION)
+    return Run(runner, approver=settings.approver)
+
+
+async def load(journal: Journal | None, run_id: str) -> list[Event]:
+    """The events of a run; raises `UnknownName` with the nearest ids where there is none."""
+    if journal is None:
+        raise ProjectError("a run can only be taken up from a journal")
+
+    events = await journal.read(run_id)
+    if not events:
+        raise UnknownName("run", run_id, [row.run for row in await journal.runs()])
+
+    return events
+
+
+def _runner(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> Runner:
+    shared: dict[str, Any] = {}
+    if settings.models:
+        shared["models"] = _pool_with(settings.models)
+
+    return Runner(
+        compile_workflow(workflow),
+        settings.journal or MemoryJournal(),
+        run_id,
+        model=settings.model,
+        root=settings.root,
+        shared=shared,
+        observers=settings.observers,
+        scope=settings.scope,
+    )
+
+
+def _pool_with(models: Mapping[str, Any]) -> Any:
+    import os
+
+    from agentflow.models.pool import ModelPool  # loads the SDK
+
+    return ModelPool(os.environ, extra=models)

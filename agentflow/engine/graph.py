@@ -1,0 +1,158 @@
+"""A spec compiled to integer-indexed arrays, so that a step's cost does not depend on the size of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentflow.path import MapStep, Step
+from agentflow.spec import EdgeSpec, MapSpec, RetrySpec, StepKind, StepSpec, WorkflowSpec
+from agentflow.typeref import cases
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """One edge out of a node; `index` numbers the edges of the graph."""
+
+    index: int
+    target: int
+    on: str | None
+    at_most: int | None
+    slot: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step, with its edges; `child` is the graph of a sub-workflow, `slots` the size of a gather."""
+
+    index: int
+    id: str
+    kind: StepKind
+    map: MapSpec | None
+    retry: RetrySpec | None
+    options: Any
+    always: tuple[Out, ...]
+    by_case: tuple[Out, ...]
+    slots: int
+    child: Graph | None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A workflow for the engine."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    start: int
+    end: int
+
+
+def compile_graph(spec: WorkflowSpec) -> Graph:
+    """The graph of a spec that was found to be sound."""
+    place = {step.id: index for index, step in enumerate(spec.steps)}
+    outgoing: list[list[tuple[int, EdgeSpec]]] = [[] for _ in spec.steps]
+    slots = [0] * len(spec.steps)
+    for index, edge in enumerate(spec.edges):
+        outgoing[place[edge.source]].append((index, edge))
+        if edge.slot is not None:
+            target = place[edge.target]
+            slots[target] = max(slots[target], edge.slot + 1)
+
+    nodes = tuple(
+        _node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps)
+    )
+    return Graph(spec.name, nodes, place[spec.start], place[spec.end])
+
+
+def _node(
+    index: int, step: StepSpec, edges: list[tuple[int, EdgeSpec]], slots: int, place: dict[str, int]
+) -> Node:
+    outs = [Out(i, place[e.target], e.on, e.at_most, e.slot) for i, e in edges]
+    return Node(
+        index=index,
+        id=step.id,
+        kind=step.kind,
+        map=step.map,
+        retry=step.retry,
+        options=step.options,
+        always=tuple(out for out in outs if out.on is None),
+        by_case=tuple(out for out in outs if out.on is not None),
+        slots=slots,
+        child=compile_graph(step.workflow) if step.workflow is not None else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the runner needs of a step beside its node: how to execute it, and its types."""
+
+    execute: Callable[[Any, Any], Any]
+    takes: Any
+    gives: Any
+    accepts: tuple[type, ...] | None
+    timeout: float | None
+    case_types: tuple[tuple[str, Any], ...]
+    child: Program | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A workflow ready to run: its spec, its graph, and the work of each node by index."""
+
+    spec: WorkflowSpec
+    graph: Graph
+    work: tuple[Work, ...]
+    takes: Any
+    gives: Any
+    digest: str
+    by_id: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def bind(
+    spec: WorkflowSpec,
+    steps: Mapping[str, Step[Any, Any]],
+    children: Mapping[str, Program],
+    types: Mapping[str, Any],
+) -> Program:
+    """Put the steps of a definition to the nodes of its graph; `types` are those that the spec names."""
+    wanted: dict[str, list[str]] = {}
+    for edge in spec.edges:
+        if edge.on is not None:
+            wanted.setdefault(edge.source, []).append(edge.on)
+
+    work = tuple(
+        _work(steps[s.id], {n: types[n] for n in wanted.get(s.id, ())}, children.get(s.id)) for s in spec.steps
+    )
+    by_id = {step.id: index for index, step in enumerate(spec.steps)}
+    takes, gives = types[spec.takes], types[spec.gives]
+    return Program(spec, compile_graph(spec), work, takes, gives, spec.digest, by_id)
+
+
+def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None) -> Work:
+    body = step.body if isinstance(step, MapStep) else step
+    return Work(
+        execute=body.execute,
+        takes=body.takes,
+        gives=body.gives,
+        accepts=_classes(body.gives),
+        timeout=body.timeout,
+        case_types=tuple(wanted.items()),
+        child=child,
+    )
+
+
+def _classes(type_: Any) -> tuple[type, ...] | None:
+    """The classes that a value of the type can have; None where anything may come."""
+    classes: list[type] = []
+    for case in cases(type_):
+        origin = getattr(case, "__origin__", case)
+        if case is None:
+            origin = type(None)
+
+        if not isinstance(origin, type):
+            return None
+
+        classes += [int, float] if origin is float else [origin]
+
+    return tuple(classes)

@@ -1,0 +1,28 @@
+"""What the runner tells beside events: streamed text, and errors as data."""
+
+from __future__ import annotations
+
+import traceback
+from typing import NamedTuple
+
+from agentflow.events import ErrorInfo
+from agentflow.exceptions import AgentflowError
+
+
+class Delta(NamedTuple):
+    """A piece of text as a model streams it; shown to watchers, not kept."""
+
+    step: str
+    text: str
+
+
+def error_info(error: BaseException, *, kind: str = "") -> ErrorInfo:
+    """An error as data; the traceback keeps the last five frames."""
+    trace = "" if isinstance(error, AgentflowError) else _trace(error)
+    hint = error.hint if isinstance(error, AgentflowError) else ""
+    return ErrorInfo(kind=kind or type(error).__name__, message=str(error), hint=hint, traceback=trace)
+
+
+def _trace(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    return "".join(traceback.format_list(frames)).rstrip()

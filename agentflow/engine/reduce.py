@@ -1,0 +1,429 @@
+"""The engine's rules, pure: `reduce(state, event) -> (state, commands)`. No clock, no randomness, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rpds import HashTrieMap
+
+from agentflow.engine.graph import Graph, Node, Out
+from agentflow.engine.state import (
+    OVER,
+    Activation,
+    Ask,
+    Begin,
+    Cell,
+    Command,
+    Complete,
+    End,
+    Execute,
+    Expand,
+    Fail,
+    Frame,
+    Progress,
+    Refuse,
+    Sleep,
+    State,
+    Watch,
+    new_frame,
+)
+from agentflow.events import (
+    ApprovalAsked,
+    ApprovalGiven,
+    ErrorInfo,
+    Event,
+    MapExpanded,
+    Payload,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunResumed,
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepStarted,
+    TimerFired,
+    TimerSet,
+    retry_wait,
+)
+
+Step = tuple[State, tuple[Command, ...]]
+ROOT = ""
+
+
+def reduce(state: State, event: Event, graph: Graph) -> Step:
+    """The state after `event`, and what is to be done now; neither argument is changed."""
+    rule = _RULES.get(type(event))
+    return rule(state, event, graph) if rule is not None else (state, ())
+
+
+def _run_started(state: State, event: RunStarted, graph: Graph) -> Step:
+    frames = state.frames.insert(ROOT, new_frame(ROOT, graph))
+    state = replace(state, status="running", frames=frames)
+    return _arrive(state, ROOT, graph.nodes[graph.start], event.input)
+
+
+def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Step:
+    commands: list[Command] = []
+    active = state.active
+    for activation in state.open():
+        again, command = _again(state, activation)
+        active = active.insert(activation.id, again)
+        if command is not None:
+            commands.append(command)
+
+    if not len(active):
+        commands.append(_last_word(state))
+
+    return replace(state, status="running", active=active, error=None), tuple(commands)
+
+
+def _last_word(state: State) -> Command:
+    """How a run ends that has nothing open: as it did, or as it was about to."""
+    root = state.frames.get(ROOT)
+    if root is not None and root.output is not None:
+        return End(root.output)
+
+    return Fail("", state.error) if state.error is not None else _stalled(state)[0]
+
+
+def _again(state: State, activation: Activation) -> tuple[Activation, Command | None]:
+    """What to do with an activation that was open when the process ended, wherever it was cut off."""
+    match activation.phase:
+        case "nested":
+            output = state.frames[activation.id].output
+            return activation, Complete(activation, output) if output is not None else None
+        case "mapping":
+            progress = state.maps.get(activation.id)
+            if progress is None:
+                return activation, Expand(activation)
+
+            done = len(progress.results) == progress.count
+            return activation, Complete(activation, _derived(state, activation)) if done else None
+        case "sleeping" | "retrying":
+            return activation, Watch(activation) if activation.due else _sleep(activation, 0.0)
+        case "asking":
+            if activation.verdict is not None:
+                return activation, _decided(activation)
+
+            return activation, Ask(activation) if not activation.digest else None
+        case _:
+            ready = activation._replace(phase="ready")
+            return ready, Begin(ready)
+
+
+def _sleep(activation: Activation, chance: float) -> Command:
+    node = activation.node
+    if activation.phase == "retrying" and node.retry is not None:
+        return Sleep(activation, retry_wait(node.retry, activation.failures, chance))
+
+    return Sleep(activation, int(float(node.options.get("seconds", 0)) * 1e9))
+
+
+def _decided(activation: Activation) -> Command:
+    assert activation.verdict is not None
+    approved, by, comment = activation.verdict
+    return Complete(activation, activation.input) if approved else Refuse(activation, by, comment)
+
+
+def _run_over(status: Any) -> Callable[[State, Any, Graph], Step]:
+    def rule(state: State, event: Any, graph: Graph) -> Step:
+        return replace(state, status=status), ()
+
+    return rule
+
+
+def _run_finished(state: State, event: RunFinished, graph: Graph) -> Step:
+    return replace(state, status="done", output=event.output), ()
+
+
+def _run_failed(state: State, event: RunFailed, graph: Graph) -> Step:
+    status = "rejected" if event.error.kind == "RunRejected" else "failed"
+    return replace(state, status=status, error=event.error), ()
+
+
+def _step_started(state: State, event: StepStarted, graph: Graph) -> Step:
+    activation = state.active[event.step]
+    node = activation.node
+    if node.map is not None and activation.item is None:
+        return _put(state, activation._replace(phase="mapping", attempt=event.attempt), Expand)
+
+    match node.kind:
+        case "workflow":
+            return _enter(state, activation._replace(phase="nested", attempt=event.attempt))
+        case "approval":
+            return _put(state, activation._replace(phase="asking", attempt=event.attempt), Ask)
+        case "wait":
+            asleep = activation._replace(phase="sleeping", attempt=event.attempt, due=0)
+            return _put(state, asleep, lambda a: _sleep(a, 0.0))
+        case _:
+            return _put(state, activation._replace(phase="running", attempt=event.attempt), Execute)
+
+
+def _put(state: State, activation: Activation, command: Callable[[Activation], Command]) -> Step:
+    active = state.active.insert(activation.id, activation)
+    return _with_active(state, active), (command(activation),)
+
+
+def _with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
+    # Spelled out, as dataclasses.replace costs three times as much and this runs for every event.
+    return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.error)
+
+
+def _enter(state: State, activation: Activation) -> Step:
+    child = activation.node.child
+    assert child is not None
+    frames = state.frames.insert(activation.id, new_frame(activation.id, child))
+    state = replace(state, frames=frames, active=state.active.insert(activation.id, activation))
+    return _arrive(state, activation.id, child.nodes[child.start], activation.input)
+
+
+def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Step:
+    activation = state.active[event.step]
+    limits = activation.node.map
+    assert limits is not None
+    if event.count > limits.at_most:
+        what = f"`{activation.node.id}` was given {event.count} items and `at_most` is {limits.at_most}"
+        return state, (Fail(activation.id, ErrorInfo(kind="MapBoundReached", message=what)),)
+
+    if event.count == 0:
+        return state, (Complete(activation, Payload(parts=())),)
+
+    first = min(limits.parallel, event.count)
+    progress = Progress(event.count, first, HashTrieMap())
+    items = [_item(activation, i, state.orders + i) for i in range(first)]
+    active = state.active.update(HashTrieMap({item.id: item for item in items}))
+    maps = state.maps.insert(activation.id, progress)
+    state = replace(state, active=active, maps=maps, orders=state.orders + first)
+    return state, tuple(Begin(item) for item in items)
+
+
+def _item(activation: Activation, index: int, order: int) -> Activation:
+    return Activation(
+        id=f"{activation.id}[{index}]",
+        frame=activation.frame,
+        node=activation.node,
+        input=activation.input.items()[index],
+        order=order,
+        item=index,
+        parent=activation.id,
+    )
+
+
+def _step_finished(state: State, event: StepFinished, graph: Graph) -> Step:
+    activation = state.active[event.step]
+    output = event.output if event.output is not None else _derived(state, activation)
+    state = _with_active(state, state.active.remove(event.step))
+    if activation.item is not None:
+        return _item_finished(state, activation, output)
+
+    if activation.phase in ("mapping", "nested"):
+        state = replace(
+            state, maps=state.maps.discard(activation.id), frames=state.frames.discard(activation.id)
+        )
+
+    return _leave(state, activation, output, event.case)
+
+
+def _derived(state: State, activation: Activation) -> Payload:
+    if activation.phase == "nested":
+        output = state.frames[activation.id].output
+        assert output is not None
+        return output
+
+    if activation.phase != "mapping":
+        return activation.input
+
+    progress = state.maps.get(activation.id)
+    return Payload(parts=[progress.results[i] for i in range(progress.count)] if progress is not None else ())
+
+
+def _item_finished(state: State, item: Activation, output: Payload) -> Step:
+    progress = state.maps[item.parent]
+    assert item.item is not None
+    results = progress.results.insert(item.item, output)
+    begun, commands = progress.begun, ()
+    active, orders = state.active, state.orders
+    if begun < progress.count:
+        following = _item(state.active[item.parent], begun, orders)
+        active, orders, begun = active.insert(following.id, following), orders + 1, begun + 1
+        commands = (Begin(following),)
+
+    maps = state.maps.insert(item.parent, Progress(progress.count, begun, results))
+    state = State(
+        state.status, state.frames.discard(item.id), active, maps, orders, state.output, state.error
+    )
+    if len(results) == progress.count:
+        parent = state.active[item.parent]
+        return state, (Complete(parent, _derived(state, parent)),)
+
+    return state, commands
+
+
+def _leave(state: State, activation: Activation, output: Payload, case: str | None) -> Step:
+    """Remember a node's output and send it along the edges that take it."""
+    node, frame = activation.node, state.frames[activation.frame]
+    known = frame.cells.get(node.index)
+    cells = frame.cells.insert(node.index, Cell(known.visits if known else 1, output))
+    outs = node.always + tuple(out for out in node.by_case if out.on == case) if node.by_case else node.always
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
+    state = _with_frame(state, frame)
+    if not outs:
+        return _no_way(state, activation, output, case)
+
+    commands: tuple[Command, ...] = ()
+    for out in outs:
+        state, more = _follow(state, activation, out, output)
+        commands += more
+
+    return state, commands or _stalled(state)
+
+
+def _with_frame(state: State, frame: Frame) -> State:
+    frames = state.frames.insert(frame.id, frame)
+    return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.error)
+
+
+def _no_way(state: State, activation: Activation, output: Payload, case: str | None) -> Step:
+    node, frame = activation.node, state.frames[activation.frame]
+    if node.index != frame.graph.end:
+        cases = ", ".join(f"`{out.on}`" for out in node.by_case) or "none"
+        what = f"the output of `{node.id}` fits no edge (the edges take {cases})"
+        return state, (Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what)),)
+
+    state = _with_frame(state, replace(frame, output=output))
+    return state, (End(output) if frame.id == ROOT else Complete(state.active[frame.id], output),)
+
+
+def _follow(state: State, activation: Activation, out: Out, output: Payload) -> Step:
+    frame = state.frames[activation.frame]
+    target = frame.graph.nodes[out.target]
+    if out.at_most is not None:
+        followed = frame.followed.get(out.index) or 0
+        if followed >= out.at_most:
+            what = f"`{activation.node.id}` -> `{target.id}` may be followed {out.at_most} times (`at_most`)"
+            return state, (Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what)),)
+
+        frame = replace(frame, followed=frame.followed.insert(out.index, followed + 1))
+        state = _with_frame(state, frame)
+
+    if target.kind != "gather":
+        return _arrive(state, frame.id, target, output)
+
+    return _collect(state, frame, target, out.slot or 0, output)
+
+
+def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> Step:
+    """A branch came to its gather: go on when each branch has."""
+    waiting = frame.arrived.get((target.index, slot)) or ()
+    arrived = frame.arrived.insert((target.index, slot), (*waiting, output))
+    heads = [arrived.get((target.index, i)) for i in range(target.slots)]
+    if not all(heads):
+        return _with_frame(state, replace(frame, arrived=arrived)), ()
+
+    parts: list[Payload] = []
+    for i, queue in enumerate(heads):
+        assert queue
+        parts.append(queue[0])
+        arrived = arrived.insert((target.index, i), queue[1:])
+
+    state = _with_frame(state, replace(frame, arrived=arrived))
+    joined = Activation(id=target.id, frame=frame.id, node=target, input=Payload(), order=0)
+    return _leave(state, joined, Payload(parts=parts), None)
+
+
+def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Step:
+    """A value came to a node: a new visit begins."""
+    frame = state.frames[frame_id]
+    known = frame.cells.get(node.index)
+    visits = known.visits + 1 if known else 1
+    cells = frame.cells.insert(node.index, Cell(visits, known.output if known else None))
+    prefix = f"{frame_id}/" if frame_id else ""
+    activation = Activation(f"{prefix}{node.id}#{visits}", frame_id, node, value, state.orders)
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
+    state = State(
+        state.status,
+        state.frames.insert(frame_id, frame),
+        state.active.insert(activation.id, activation),
+        state.maps,
+        state.orders + 1,
+        state.output,
+        state.error,
+    )
+    return state, (Begin(activation),)
+
+
+def _stalled(state: State) -> tuple[Command, ...]:
+    if len(state.active):
+        return ()
+
+    waiting = sorted(
+        {
+            frame.graph.nodes[index].id
+            for frame in state.frames.values()
+            for (index, _), queue in frame.arrived.items()
+            if queue
+        }
+    )
+    what = f"nothing is left to do; {', '.join(f'`{w}`' for w in waiting)} waits for a branch that does not come"
+    return (Fail(waiting[0] if waiting else "", ErrorInfo(kind="RunStalled", message=what)),)
+
+
+def _step_failed(state: State, event: StepFailed, graph: Graph) -> Step:
+    activation = state.active[event.step]
+    policy = activation.node.retry
+    failures = activation.failures + 1
+    failed = activation._replace(failures=failures, phase="failed")
+    if event.final or policy is None or failures > policy.times:
+        state = _with_active(state, state.active.insert(failed.id, failed))
+        return state, (Fail(activation.id, event.error),)
+
+    return _put(state, failed._replace(phase="retrying", due=0), lambda a: _sleep(a, event.chance))
+
+
+def _timer_set(state: State, event: TimerSet, graph: Graph) -> Step:
+    return _put(state, state.active[event.step]._replace(due=event.due), Watch)
+
+
+def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Step:
+    activation = state.active[event.step]
+    if activation.phase == "retrying":
+        return _put(state, activation._replace(phase="ready"), Begin)
+
+    return state, (Complete(activation, activation.input),)
+
+
+def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Step:
+    asked = state.active[event.step]._replace(digest=event.digest)
+    return _with_active(state, state.active.insert(asked.id, asked)), ()
+
+
+def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Step:
+    verdict = (event.approved, event.by, event.comment)
+    return _put(state, state.active[event.step]._replace(verdict=verdict), _decided)
+
+
+_RULES: dict[type[Event], Callable[[State, Any, Graph], Step]] = {
+    RunStarted: _run_started,
+    RunResumed: _run_resumed,
+    RunInterrupted: _run_over("interrupted"),
+    RunCancelled: _run_over("cancelled"),
+    RunFinished: _run_finished,
+    RunFailed: _run_failed,
+    StepStarted: _step_started,
+    MapExpanded: _map_expanded,
+    StepFinished: _step_finished,
+    StepFailed: _step_failed,
+    TimerSet: _timer_set,
+    TimerFired: _timer_fired,
+    ApprovalAsked: _approval_asked,
+    ApprovalGiven: _approval_given,
+}
+
+
+def is_over(state: State) -> bool:
+    """Whether nothing more will happen without a resume."""
+    return state.status in OVER

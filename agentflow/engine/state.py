@@ -1,0 +1,158 @@
+"""What the engine knows of a run: a persistent value, folded from the run's events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from rpds import HashTrieMap
+
+from agentflow.engine.graph import Graph, Node
+from agentflow.events import ErrorInfo, Payload
+
+Status = Literal["new", "running", "waiting", "interrupted", "done", "failed", "rejected", "cancelled"]
+Phase = Literal["ready", "running", "mapping", "nested", "retrying", "sleeping", "asking", "failed"]
+OVER: frozenset[Status] = frozenset({"done", "failed", "rejected", "cancelled"})
+
+
+class Activation(NamedTuple):
+    """One visit of a node, or one item of a map, that is not finished.
+
+    `order` numbers activations as they came to be. `parent` is the map that an item belongs to.
+    """
+
+    id: str
+    frame: str
+    node: Node
+    input: Payload
+    order: int
+    phase: Phase = "ready"
+    attempt: int = 0
+    failures: int = 0
+    item: int | None = None
+    parent: str = ""
+    due: int = 0
+    digest: str = ""
+    verdict: tuple[bool, str, str] | None = None
+
+
+class Progress(NamedTuple):
+    """How far a map is: how many items there are, how many were begun, and the results by item."""
+
+    count: int
+    begun: int
+    results: HashTrieMap[int, Payload]
+
+
+class Cell(NamedTuple):
+    """What a frame remembers of one node: its visits and its latest output."""
+
+    visits: int
+    output: Payload | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One run of one graph: the workflow's own, or a sub-workflow's under the activation `id`."""
+
+    id: str
+    graph: Graph
+    cells: HashTrieMap[int, Cell]
+    followed: HashTrieMap[int, int]
+    arrived: HashTrieMap[tuple[int, int], tuple[Payload, ...]]
+    output: Payload | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state of a run after some of its events."""
+
+    status: Status
+    frames: HashTrieMap[str, Frame]
+    active: HashTrieMap[str, Activation]
+    maps: HashTrieMap[str, Progress]
+    orders: int = 0
+    output: Payload | None = None
+    error: ErrorInfo | None = None
+
+    def open(self) -> list[Activation]:
+        """The activations that are not finished, oldest first."""
+        return sorted(self.active.values(), key=lambda a: a.order)
+
+
+def empty() -> State:
+    """The state before the first event."""
+    return State("new", HashTrieMap(), HashTrieMap(), HashTrieMap())
+
+
+def new_frame(id_: str, graph: Graph) -> Frame:
+    """A frame that nothing has happened in."""
+    return Frame(id_, graph, HashTrieMap(), HashTrieMap(), HashTrieMap())
+
+
+class Begin(NamedTuple):
+    """Record that an activation starts; it is executed once that is committed."""
+
+    activation: Activation
+
+
+class Execute(NamedTuple):
+    """Do the work of an activation; the runner says how it ended."""
+
+    activation: Activation
+
+
+class Expand(NamedTuple):
+    """Count the items of a map's input."""
+
+    activation: Activation
+
+
+class Sleep(NamedTuple):
+    """Fix the time at which a wait or a retry is due; `wait` is in nanoseconds."""
+
+    activation: Activation
+    wait: int
+
+
+class Watch(NamedTuple):
+    """Say when the time of a waiting activation has come."""
+
+    activation: Activation
+
+
+class Ask(NamedTuple):
+    """Ask a person for an approval."""
+
+    activation: Activation
+
+
+class Complete(NamedTuple):
+    """Record that an activation ended with an output that follows from earlier events."""
+
+    activation: Activation
+    output: Payload
+
+
+class Refuse(NamedTuple):
+    """Record that a person refused: the activation goes on as `Rejected`, or the run ends."""
+
+    activation: Activation
+    by: str
+    comment: str
+
+
+class End(NamedTuple):
+    """The workflow reached its end."""
+
+    output: Payload
+
+
+class Fail(NamedTuple):
+    """The run cannot go on."""
+
+    step: str
+    error: ErrorInfo
+
+
+Command = Begin | Execute | Expand | Sleep | Watch | Ask | Complete | Refuse | End | Fail

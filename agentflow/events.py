@@ -1,0 +1,375 @@
+"""What happened in a run, as events: the journal, the state, the spans and the audit trail are functions of these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, cast
+
+from agentflow.exceptions import JournalDamaged
+from agentflow.spec import RetrySpec
+
+Json = Any
+
+
+class Payload:
+    """A value that goes along an edge: kept as the object while it lives, and as JSON where it is written.
+
+    Values are treated as immutable from the moment they are given to the engine.
+    """
+
+    __slots__ = ("_json", "_value", "parts")
+
+    def __init__(
+        self, value: Any = None, *, raw: bytes | None = None, parts: Sequence[Payload] | None = None
+    ) -> None:
+        self._value, self._json, self.parts = value, raw, parts
+
+    @property
+    def json(self) -> bytes:
+        """The value as compact JSON, made once."""
+        if self._json is None:
+            if self.parts is not None:
+                self._json = b"[" + b",".join(part.json for part in self.parts) + b"]"
+            else:
+                # pydantic is loaded only where a value has to be written.
+                from pydantic_core import to_json
+
+                self._json = to_json(self._value)
+
+        return self._json
+
+    @property
+    def data(self) -> Json:
+        """The value as plain JSON data."""
+        return json.loads(self.json)
+
+    def value(self, type_: Any) -> Any:
+        """The value as `type_`; decoded from JSON if the object is no longer there."""
+        if self._value is None:
+            if self._json is not None:
+                self._value = adapter(type_).validate_json(self._json)
+            elif self.parts is not None:
+                self._value = self._joined(type_)
+
+        return self._value
+
+    def items(self) -> Sequence[Payload]:
+        """The items of a list, each as a payload of its own; raises `TypeError` where the value is no list."""
+        if self.parts is None:
+            values: Any = self._value
+            if values is None:
+                parsed = self.data
+                values = parsed if isinstance(parsed, list) else None
+                self.parts = [Payload(raw=_compact_json(v)) for v in cast("list[Any]", values)]
+            else:
+                self.parts = [Payload(v) for v in values]
+
+        return self.parts
+
+    def _joined(self, type_: Any) -> Any:
+        assert self.parts is not None
+        members = getattr(type_, "__args__", ()) or (Any,)
+        as_tuple = getattr(type_, "__origin__", None) is tuple
+        kinds = members if as_tuple and members[-1] is not Ellipsis else (members[0],) * len(self.parts)
+        values = [part.value(kind) for part, kind in zip(self.parts, kinds, strict=True)]
+        return tuple(values) if as_tuple else values
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Payload) and self.json == other.json
+
+    def __hash__(self) -> int:
+        return hash(self.json)
+
+    def __repr__(self) -> str:
+        return f"Payload({self.json[:80].decode(errors='replace')})"
+
+
+def _compact_json(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+
+
+_adapters: dict[Any, Any] = {}
+
+
+def adapter(type_: Any) -> Any:
+    """The pydantic adapter of a type, built once."""
+    try:
+        return _adapters[type_]
+    except (KeyError, TypeError):
+        from pydantic import TypeAdapter
+
+        made: Any = TypeAdapter(type_)
+        try:
+            _adapters[type_] = made
+        except TypeError:  # an unhashable annotation, such as Annotated with a list
+            return made
+
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """An error as data: its type's name, what it said, and a hint where it had one."""
+
+    kind: str
+    message: str
+    hint: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run."""
+
+    type: ClassVar[str]
+    at: int
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    type: ClassVar[str] = "run.started"
+    run: str
+    workflow: str
+    digest: str
+    spec: Json
+    input: Payload
+    model: str
+    version: str
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed(Event):
+    type: ClassVar[str] = "run.resumed"
+    model: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInterrupted(Event):
+    """The process was asked to stop; the run goes on with a resume."""
+
+    type: ClassVar[str] = "run.interrupted"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    type: ClassVar[str] = "run.finished"
+    output: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed(Event):
+    type: ClassVar[str] = "run.failed"
+    step: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelled(Event):
+    type: ClassVar[str] = "run.cancelled"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """`step` is the activation: `write#2` is the second visit, `read#1[3]` an item, `sub#1/write#1` is nested."""
+
+    type: ClassVar[str] = "step.started"
+    step: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapExpanded(Event):
+    type: ClassVar[str] = "map.expanded"
+    step: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """`output` is None where it follows from earlier events (a map, a sub-workflow, an approval that was given)."""
+
+    type: ClassVar[str] = "step.finished"
+    step: str
+    output: Payload | None = None
+    case: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFailed(Event):
+    """`chance` is a random number in [0, 1), drawn by the runner, that the wait before a retry is made of."""
+
+    type: ClassVar[str] = "step.failed"
+    step: str
+    error: ErrorInfo
+    final: bool = False
+    chance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSet(Event):
+    """`due` is nanoseconds since the epoch."""
+
+    type: ClassVar[str] = "timer.set"
+    step: str
+    due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    type: ClassVar[str] = "timer.fired"
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked(Event):
+    """`digest` is of exactly what a person is asked to approve."""
+
+    type: ClassVar[str] = "approval.asked"
+    step: str
+    digest: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalGiven(Event):
+    type: ClassVar[str] = "approval.given"
+    step: str
+    digest: str
+    approved: bool
+    by: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationStarted(Event):
+    """The intent to do something inside a step; `parent` is the operation around it, if any."""
+
+    type: ClassVar[str] = "operation.started"
+    step: str
+    operation: str
+    kind: str
+    name: str
+    parent: str = ""
+    request: Payload | None = None
+    attributes: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationFinished(Event):
+    type: ClassVar[str] = "operation.finished"
+    step: str
+    operation: str
+    result: Payload | None = None
+    usage: Json = None
+    attributes: Json = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactKept(Event):
+    """A file kept beside the run; `digest` is of its bytes, `size` counts them."""
+
+    type: ClassVar[str] = "artifact.kept"
+    step: str
+    name: str
+    media_type: str
+    digest: str
+    size: int
+    path: str
+
+
+EVENTS: dict[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        RunStarted,
+        RunResumed,
+        RunInterrupted,
+        RunFinished,
+        RunFailed,
+        RunCancelled,
+        StepStarted,
+        MapExpanded,
+        StepFinished,
+        StepFailed,
+        TimerSet,
+        TimerFired,
+        ApprovalAsked,
+        ApprovalGiven,
+        OperationStarted,
+        OperationFinished,
+        ArtifactKept,
+    )
+}
+_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
+_DEFAULTS = {kind: {f.name: f.default for f in fields(kind)} for kind in EVENTS.values()}
+
+
+def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
+    """The event as canonical JSON: fields in the order of the class, those at their default left out.
+
+    `keep` may take the JSON of a payload and give a shorter one that stands for it.
+    """
+    kind = type(event)
+    defaults = _DEFAULTS[kind]
+    parts = [f'"type":"{kind.type}"'.encode()]
+    for name in _FIELDS[kind]:
+        value = getattr(event, name)
+        if value is None or value is defaults[name] or value == "":
+            continue
+
+        if isinstance(value, Payload):
+            raw = keep(value.json) if keep is not None else value.json
+        else:
+            raw = _encode_value(value)
+
+        parts.append(f'"{name}":'.encode() + raw)
+
+    return b"{" + b",".join(parts) + b"}"
+
+
+def _encode_value(value: Any) -> bytes:
+    if isinstance(value, ErrorInfo):
+        value = {name: text for name in ErrorInfo.__slots__ if (text := getattr(value, name))}
+
+    return _compact_json(value)
+
+
+_PAYLOADS = {"input", "output", "request", "result"}
+
+
+def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) -> Event:
+    """The event that `encode` wrote; raises `JournalDamaged` where it is none.
+
+    `load` gives the JSON of a payload for what `keep` put in its place, or None where it stands there itself.
+    """
+    try:
+        data: dict[str, Any] = json.loads(raw)
+        kind = EVENTS[data.pop("type")]
+        for name in _PAYLOADS & data.keys():
+            data[name] = Payload(raw=load(data[name]) or _compact_json(data[name]))
+
+        if "error" in data:
+            data["error"] = ErrorInfo(**{"message": "", **data["error"]})
+
+        return kind(**data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise JournalDamaged(f"an event cannot be read: {error}: {raw[:120]!r}") from None
+
+
+def chained(previous: bytes, encoded: bytes) -> bytes:
+    """The hash of an event: SHA-256 over the hash of the one before it and its own canonical JSON."""
+    return hashlib.sha256(previous + encoded).digest()
+
+
+def retry_wait(policy: RetrySpec, failures: int, chance: float) -> int:
+    """Nanoseconds to wait before the next attempt after `failures` failed ones."""
+    full = min(policy.max_delay, policy.delay * policy.factor ** (failures - 1))
+    return int(full * (1 - policy.jitter * chance) * 1e9)

@@ -1,0 +1,303 @@
+"""Steps as values and the typed paths between them: what `>>`, `.on`, `each` and `gather` build."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+
+from agentflow.spec import EdgeSpec, MapSpec, RetrySpec, StepSpec
+from agentflow.typeref import type_name
+
+if TYPE_CHECKING:
+    from agentflow.context import Context
+
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+
+
+class Place(NamedTuple):
+    """Where a step was defined."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else ""
+
+
+def caller(depth: int) -> Place:
+    """The place of the user's line, `depth` frames up."""
+    frame = sys._getframe(depth)  # noqa: SLF001 - a full traceback costs a hundred times as much
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+class Path(Generic[In_contra, Out_co]):
+    """A stretch of a workflow that takes `In` at its entry and gives `Out` at its exit."""
+
+    def __rshift__(self, other: Path[Out_co, T]) -> Path[In_contra, T]:
+        return Chain(self, other)
+
+    def entries(self) -> Sequence[Step[Any, Any]]:
+        """The steps that receive what the path takes."""
+        raise NotImplementedError
+
+    def exit(self) -> Exit:
+        """The step that gives what the path gives, and for which case."""
+        raise NotImplementedError
+
+    def inner(self) -> Iterator[Path[Any, Any]]:
+        """The paths that this one is made of."""
+        return iter(())
+
+
+class Exit(NamedTuple):
+    """The end of a path: a step, the case of its output, and how often the next edge may be followed."""
+
+    step: Step[Any, Any]
+    on: Any = None
+    at_most: int | None = None
+
+
+class Step(Path[In_contra, Out_co]):
+    """One step of a workflow: a name, what it takes and gives, and its limits."""
+
+    kind: Any = "function"
+    reads: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        takes: Any,
+        gives: Any,
+        timeout: float | None = None,
+        retry: RetrySpec | None = None,
+        place: Place = Place("", 0),
+    ) -> None:
+        self.name, self.takes, self.gives = name, takes, gives
+        self.timeout, self.retry, self.place = timeout, retry, place
+
+    def on(self, case: type[T], *, at_most: int | None = None) -> Path[In_contra, T]:
+        """The path that only outputs of type `case` follow; `at_most` bounds how often, for a cycle."""
+        return Case(self, case, at_most)
+
+    def entries(self) -> Sequence[Step[Any, Any]]:
+        return (self,)
+
+    def exit(self) -> Exit:
+        return Exit(self)
+
+    def step_spec(self) -> StepSpec:
+        """This step as data."""
+        return StepSpec(
+            id=self.name,
+            kind=self.kind,
+            takes=type_name(self.takes),
+            gives=type_name(self.gives),
+            timeout=self.timeout,
+            retry=self.retry,
+            reads=self.reads,
+        )
+
+    async def execute(self, value: Any, ctx: Context) -> Any:
+        """Do the step's work; the engine calls this."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class Case(Path[In_contra, Out_co]):
+    """A step's output where it is of one type."""
+
+    def __init__(self, step: Step[Any, Any], case: Any, at_most: int | None) -> None:
+        self.step, self.case, self.at_most = step, case, at_most
+
+    def entries(self) -> Sequence[Step[Any, Any]]:
+        return (self.step,)
+
+    def exit(self) -> Exit:
+        return Exit(self.step, self.case, self.at_most)
+
+
+class Chain(Path[In_contra, Out_co]):
+    """One path after another."""
+
+    def __init__(self, first: Path[Any, Any], then: Path[Any, Any]) -> None:
+        self.first, self.then = first, then
+
+    def entries(self) -> Sequence[Step[Any, Any]]:
+        path: Path[Any, Any] = self
+        while isinstance(path, Chain):
+            path = path.first
+
+        return path.entries()
+
+    def exit(self) -> Exit:
+        path: Path[Any, Any] = self
+        while isinstance(path, Chain):
+            path = path.then
+
+        return path.exit()
+
+    def inner(self) -> Iterator[Path[Any, Any]]:
+        return iter((self.first, self.then))
+
+
+class Gather(Step[In_contra, Out_co]):
+    """Parallel branches whose outputs are joined as a tuple, in the order written."""
+
+    kind = "gather"
+
+    def __init__(self, branches: Sequence[Path[Any, Any]], place: Place) -> None:
+        self.branches = tuple(branches)
+        exits = [branch.exit() for branch in branches]
+        given: Any = tuple(e.on if e.on is not None else e.step.gives for e in exits)
+        name = f"gather({', '.join(e.step.name for e in exits)})"
+        super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
+
+    def entries(self) -> Sequence[Step[Any, Any]]:
+        return tuple(step for branch in self.branches for step in branch.entries())
+
+    def inner(self) -> Iterator[Path[Any, Any]]:
+        return iter(self.branches)
+
+
+class MapStep(Step[In_contra, Out_co]):
+    """A step that runs once for each item of a list."""
+
+    def __init__(self, body: Step[Any, Any], map_: MapSpec, name: str, place: Place) -> None:
+        super().__init__(name, takes=GenericAlias(Sequence, (body.takes,)), gives=GenericAlias(list, (body.gives,)), place=place)
+        self.body, self.map = body, map_
+        self.kind = body.kind
+        self.reads = body.reads
+
+    def step_spec(self) -> StepSpec:
+        inner = self.body.step_spec()
+        return StepSpec(
+            id=self.name,
+            kind=inner.kind,
+            takes=inner.takes,
+            gives=inner.gives,
+            call=inner.call,
+            timeout=inner.timeout,
+            retry=inner.retry,
+            map=self.map,
+            reads=inner.reads,
+            options=inner.options,
+            workflow=inner.workflow,
+        )
+
+    async def execute(self, value: Any, ctx: Context) -> Any:
+        return await self.body.execute(value, ctx)
+
+
+def each(
+    body: Step[A, B], *, parallel: int = 8, at_most: int = 100, name: str | None = None
+) -> Step[Sequence[A], list[B]]:
+    """Run `body` for each item of a list: at most `parallel` at once, and at most `at_most` items."""
+    return MapStep(body, MapSpec(parallel=parallel, at_most=at_most), name or body.name, caller(2))
+
+
+@overload
+def gather(a: Path[T, A], b: Path[T, B], /) -> Path[T, tuple[A, B]]: ...
+
+
+@overload
+def gather(a: Path[T, A], b: Path[T, B], c: Path[T, C], /) -> Path[T, tuple[A, B, C]]: ...
+
+
+@overload
+def gather(a: Path[T, A], b: Path[T, B], c: Path[T, C], d: Path[T, D], /) -> Path[T, tuple[A, B, C, D]]: ...
+
+
+@overload
+def gather(
+    a: Path[T, A], b: Path[T, B], c: Path[T, C], d: Path[T, D], e: Path[T, E], /
+) -> Path[T, tuple[A, B, C, D, E]]: ...
+
+
+@overload
+def gather(*branches: Path[Any, Any]) -> Path[Any, Any]: ...
+
+
+def gather(*branches: Path[Any, Any]) -> Path[Any, Any]:
+    """Run branches in parallel on the same input; their outputs go on as one tuple, when all are there."""
+    return Gather(branches, caller(2))
+
+
+class Wiring(NamedTuple):
+    """What a list of paths says: its steps by name, edges in order, steps that share a name, and the types of cases."""
+
+    steps: dict[str, Step[Any, Any]]
+    edges: list[EdgeSpec]
+    clashes: list[Step[Any, Any]]
+    cases: dict[str, Any]
+
+
+def wire(paths: Sequence[Path[Any, Any]], ends: Sequence[Step[Any, Any]]) -> Wiring:
+    """Flatten paths into steps and edges; an edge that is written twice counts once."""
+    wiring = Wiring({}, [], [], {})
+    seen: set[EdgeSpec] = set()
+    for step in ends:
+        _add_step(wiring, step)
+
+    todo = list(reversed(paths))
+    while todo:
+        path = todo.pop()
+        if isinstance(path, Chain):
+            _add_edges(wiring, seen, path.first.exit(), path.then.entries())
+
+        if isinstance(path, Gather):
+            _add_slots(wiring, seen, path)
+
+        if isinstance(path, Step):
+            _add_step(wiring, path)
+        elif isinstance(path, Case):
+            _add_step(wiring, path.step)
+
+        todo.extend(reversed(list(path.inner())))
+
+    return wiring
+
+
+def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:
+    known = wiring.steps.setdefault(step.name, step)
+    if known is not step and not (isinstance(step, Gather) and isinstance(known, Gather)):
+        wiring.clashes.append(step)
+
+
+def _add_edges(wiring: Wiring, seen: set[EdgeSpec], exit_: Exit, entries: Sequence[Step[Any, Any]]) -> None:
+    case = _case(wiring, exit_)
+    for target in entries:
+        edge = EdgeSpec(source=exit_.step.name, target=target.name, on=case, at_most=exit_.at_most)
+        if edge not in seen:
+            seen.add(edge)
+            wiring.edges.append(edge)
+
+
+def _case(wiring: Wiring, exit_: Exit) -> str | None:
+    if exit_.on is None:
+        return None
+
+    name = type_name(exit_.on)
+    wiring.cases[name] = exit_.on
+    return name
+
+
+def _add_slots(wiring: Wiring, seen: set[EdgeSpec], gather_: Gather[Any, Any]) -> None:
+    for slot, branch in enumerate(gather_.branches):
+        end = branch.exit()
+        case = _case(wiring, end)
+        edge = EdgeSpec(source=end.step.name, target=gather_.name, on=case, slot=slot)
+        if edge not in seen:
+            seen.add(edge)
+            wiring.edges.append(edge)

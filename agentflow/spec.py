@@ -1,0 +1,199 @@
+"""A workflow as a value: frozen data that prints as JSON or YAML, has a digest, and is all that the engine knows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, cast
+
+from agentflow.exceptions import ProjectError
+
+FORMAT = 1
+StepKind = Literal["function", "planner", "agent", "approval", "wait", "workflow", "gather"]
+KINDS: tuple[StepKind, ...] = ("function", "planner", "agent", "approval", "wait", "workflow", "gather")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySpec:
+    """Try again up to `times` times; waits `delay * factor**n` seconds, at most `max_delay`.
+
+    `jitter` is the share of each wait that is random: 0.5 waits between half and all of it
+    (equal jitter, M. Brooker, "Exponential Backoff And Jitter", 2015).
+    """
+
+    times: int
+    delay: float = 0.5
+    factor: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """Run a step for each item: at most `parallel` at once, at most `at_most` items."""
+
+    parallel: int = 8
+    at_most: int = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpec:
+    """Limits of a run; None is no limit. `usd` in US dollars, `minutes` of wall time since its start."""
+
+    model_calls: int | None = None
+    tool_calls: int | None = None
+    tokens: int | None = None
+    usd: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSpec:
+    """One step. `takes` and `gives` are types as text (of one item, where `map` is set)."""
+
+    id: str
+    kind: StepKind
+    takes: str = "Any"
+    gives: str = "Any"
+    call: str = ""
+    timeout: float | None = None
+    retry: RetrySpec | None = None
+    map: MapSpec | None = None
+    reads: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    workflow: WorkflowSpec | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSpec:
+    """Where a step's output goes: always, or only outputs of the case `on`; `slot` is the place in a gather."""
+
+    source: str
+    target: str
+    on: str | None = None
+    at_most: int | None = None
+    slot: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowSpec:
+    """A whole workflow. `digest` names it: equal digests mean equal behaviour of the graph."""
+
+    name: str
+    start: str
+    end: str
+    takes: str = "Any"
+    gives: str = "Any"
+    description: str = ""
+    steps: tuple[StepSpec, ...] = ()
+    edges: tuple[EdgeSpec, ...] = ()
+    budget: BudgetSpec | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON, as `sha256:<hex>`."""
+        text = json.dumps(to_data(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def step(self, id_: str) -> StepSpec:
+        return next(step for step in self.steps if step.id == id_)
+
+
+def to_data(spec: WorkflowSpec) -> dict[str, Any]:
+    """The spec as plain JSON data; what is at its default is left out."""
+    data = _compact(spec)
+    data["steps"] = {step.id: _step_data(step) for step in spec.steps}
+    data["edges"] = [_renamed(_compact(edge)) for edge in spec.edges]
+    return {"agentflow": FORMAT, **data}
+
+
+def _step_data(step: StepSpec) -> dict[str, Any]:
+    data = _compact(step)
+    data.pop("id")
+    if step.workflow is not None:
+        data["workflow"] = to_data(step.workflow)
+
+    return data
+
+
+def _renamed(edge: dict[str, Any]) -> dict[str, Any]:
+    return {"from": edge.pop("source"), "to": edge.pop("target"), **edge}
+
+
+def _compact(value: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for f in fields(value):
+        item = getattr(value, f.name)
+        if item is None or item == () or item == {} or (item == f.default and f.name not in ("name", "id")):
+            continue
+
+        if isinstance(item, tuple):
+            item = list(cast("tuple[Any, ...]", item))
+        elif isinstance(item, RetrySpec | MapSpec | BudgetSpec):
+            item = _compact(item)
+
+        data[f.name] = item
+
+    return data
+
+
+def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> WorkflowSpec:
+    """The spec that `to_data` wrote; raises `ProjectError` naming what is missing or not known."""
+    if data.get("agentflow") != FORMAT:
+        raise ProjectError(
+            f"{where} says `agentflow: {data.get('agentflow')}`",
+            hint=f"this version reads `agentflow: {FORMAT}`",
+        )
+
+    known = {key: value for key, value in data.items() if key != "agentflow"}
+    known["steps"] = tuple(
+        _load_step(id_, body or {}, where) for id_, body in dict(known.get("steps") or {}).items()
+    )
+    known["edges"] = tuple(_load_edge(edge, where) for edge in known.get("edges") or ())
+    known["budget"] = _load(BudgetSpec, known["budget"], where) if known.get("budget") else None
+    return _load(WorkflowSpec, known, where)
+
+
+def _load_step(id_: str, body: Mapping[str, Any], where: str) -> StepSpec:
+    place = f"{where}, step `{id_}`"
+    known = {**body, "id": id_, "reads": tuple(body.get("reads") or ())}
+    for name, kind in (("retry", RetrySpec), ("map", MapSpec)):
+        known[name] = _load(kind, known[name], place) if known.get(name) is not None else None
+
+    if known.get("workflow") is not None:
+        known["workflow"] = from_data(known["workflow"], where=place)
+
+    if known.get("kind") not in KINDS:
+        raise ProjectError(
+            f"{place}: there is no kind `{known.get('kind')}`", hint=f"kinds are: {', '.join(KINDS)}"
+        )
+
+    return _load(StepSpec, known, place)
+
+
+def _load_edge(edge: Mapping[str, Any], where: str) -> EdgeSpec:
+    known = dict(edge)
+    if "from" not in known or "to" not in known:
+        raise ProjectError(f"{where}: an edge needs `from` and `to`: {dict(edge)}")
+
+    return _load(
+        EdgeSpec, {"source": known.pop("from"), "target": known.pop("to"), **known}, f"{where}, edges"
+    )
+
+
+S = TypeVar("S")
+
+
+def _load(kind: type[S], data: Mapping[str, Any], where: str) -> S:
+    if unknown := sorted(set(data) - {f.name for f in fields(cast("Any", kind))}):
+        raise ProjectError(
+            f"{where}: unknown {', '.join(f'`{name}`' for name in unknown)}",
+            hint=f"known are: {', '.join(f.name for f in fields(cast('Any', kind)))}",
+        )
+
+    try:
+        return kind(**data)
+    except TypeError as error:
+        raise ProjectError(f"{where}: {str(error).replace('__init__()', '').strip()}") from None

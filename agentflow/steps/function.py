@@ -1,0 +1,189 @@
+"""Function steps: plain Python functions with types, limits and a name."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import textwrap
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar, cast, get_type_hints, overload
+
+from agentflow.context import Context
+from agentflow.exceptions import DefinitionError, Problem
+from agentflow.path import In_contra, Out_co, Place, Step
+from agentflow.spec import RetrySpec, StepSpec
+
+A = TypeVar("A")
+B = TypeVar("B")
+Retries = int | RetrySpec
+
+
+class FunctionStep(Step[In_contra, Out_co]):
+    """A step whose work is one Python function; calling it calls the function."""
+
+    kind = "function"
+
+    def __init__(self, function: Callable[..., Any], **limits: Any) -> None:
+        code = inspect.unwrap(function).__code__
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.is_async = inspect.iscoroutinefunction(function)
+        place = Place(code.co_filename, code.co_firstlineno)
+        takes, gives, self.wants_context = _signature(function, place)
+        super().__init__(function.__name__, takes=takes, gives=gives, place=place, **limits)
+        self.call = f"{function.__module__}:{function.__qualname__}"
+        self.reads = _reads(function) if self.wants_context else ()
+
+    async def __call__(self, value: In_contra, ctx: Context | None = None) -> Out_co:
+        arguments = (value, ctx) if self.wants_context else (value,)
+        if self.is_async:
+            return cast("Out_co", await self.function(*arguments))
+
+        return cast("Out_co", await asyncio.to_thread(self.function, *arguments))
+
+    async def execute(self, value: Any, ctx: Context) -> Any:
+        return await self(value, ctx)
+
+    def step_spec(self) -> StepSpec:
+        base = super().step_spec()
+        return StepSpec(
+            id=base.id,
+            kind="function",
+            takes=base.takes,
+            gives=base.gives,
+            call=self.call,
+            timeout=base.timeout,
+            retry=base.retry,
+            reads=base.reads,
+        )
+
+
+def _signature(function: Callable[..., Any], place: Place) -> tuple[Any, Any, bool]:
+    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        hints = get_type_hints(function, localns=_enclosing_names(function), include_extras=True)
+    except NameError as error:
+        raise _refused(
+            function, place, f"its annotations cannot be read: {error}", "import the type it names"
+        ) from None
+
+    wants_context = len(parameters) == 2
+    if not 1 <= len(parameters) <= 2:
+        raise _refused(
+            function,
+            place,
+            f"it takes {len(parameters)} parameters",
+            "a step takes one value, and `ctx` if it needs it",
+        )
+
+    missing = [n for n in (parameters[0].name, "return") if n not in hints]
+    if missing:
+        raise _refused(
+            function,
+            place,
+            f"no type for {', '.join(f'`{n}`' for n in missing)}",
+            "annotate what it takes and gives",
+        )
+
+    return hints[parameters[0].name], hints["return"], wants_context
+
+
+def _enclosing_names(function: Callable[..., Any]) -> dict[str, Any]:
+    # A step defined inside a function (a test, a notebook cell) may name types that live only there.
+    frame = inspect.currentframe()
+    names: dict[str, Any] = {}
+    while frame is not None:
+        if frame.f_globals is function.__globals__ and frame.f_locals is not frame.f_globals:
+            names = {**frame.f_locals, **names}
+
+        frame = frame.f_back
+
+    return names
+
+
+def _refused(function: Callable[..., Any], place: Place, what: str, hint: str) -> DefinitionError:
+    where = f"step `{function.__name__}` ({place})"
+    return DefinitionError(function.__name__, [Problem(code="AF120", what=what, where=where, hint=hint)])
+
+
+def _reads(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the steps whose output the function asks for by `ctx.output(step)`, as far as its source tells."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, SyntaxError, TypeError):
+        return ()
+
+    scope = {**function.__globals__, **(inspect.getclosurevars(function).nonlocals)}
+    names: dict[str, None] = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="ctx"), attr="output"), args=[ast.Name(id=name)]
+            ):
+                target = scope.get(name)
+                names[target.name if isinstance(target, Step) else name] = None
+            case _:
+                pass
+
+    return tuple(names)
+
+
+class _Decorator(Protocol):
+    """What `@step(...)` with options gives: a decorator for the four shapes that a function may have."""
+
+    @overload
+    def __call__(self, function: Callable[[A], Awaitable[B]], /) -> FunctionStep[A, B]: ...
+
+    @overload
+    def __call__(self, function: Callable[[A, Context], Awaitable[B]], /) -> FunctionStep[A, B]: ...
+
+    @overload
+    def __call__(self, function: Callable[[A], B], /) -> FunctionStep[A, B]: ...
+
+    @overload
+    def __call__(self, function: Callable[[A, Context], B], /) -> FunctionStep[A, B]: ...
+
+    def __call__(self, function: Any, /) -> Any: ...
+
+
+# An async function also is a function that gives a coroutine; the first overload that fits wins, which is the async one.
+@overload
+def step(function: Callable[[A], Awaitable[B]], /) -> FunctionStep[A, B]: ...
+
+
+@overload
+def step(function: Callable[[A, Context], Awaitable[B]], /) -> FunctionStep[A, B]: ...
+
+
+@overload
+def step(function: Callable[[A], B], /) -> FunctionStep[A, B]: ...
+
+
+@overload
+def step(function: Callable[[A, Context], B], /) -> FunctionStep[A, B]: ...
+
+
+@overload
+def step(*, timeout: float | None = None, retries: Retries = 0) -> _Decorator: ...
+
+
+def step(function: Any = None, /, *, timeout: float | None = None, retries: Retries = 0) -> Any:
+    """Make a typed function a step of a workflow; a plain one (not `async`) runs in a thread.
+
+    The function takes one value and, where it wants to know of its run, `ctx: Context`.
+    `timeout` is in seconds for one attempt; `retries` is how often it is tried again, or a `Retry`.
+    """
+
+    def make(function: Callable[..., Any]) -> FunctionStep[Any, Any]:
+        return FunctionStep(function, timeout=timeout, retry=retry_policy(retries))
+
+    return make(function) if function is not None else make
+
+
+def retry_policy(retries: Retries) -> RetrySpec | None:
+    """The policy that `retries` stands for; None where nothing is tried again."""
+    if isinstance(retries, RetrySpec):
+        return retries
+
+    return RetrySpec(times=retries) if retries else None

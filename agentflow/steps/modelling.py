@@ -1,0 +1,19 @@
+"""The way from a step to its run's models."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from agentflow.context import Context
+
+if TYPE_CHECKING:
+    from agentflow.models.pool import ModelPool
+
+
+def model_pool(ctx: Context) -> ModelPool:
+    """The models of the run, made once for it."""
+    # The SDK costs about a second to import: it is loaded by the first step that asks a model.
+    from agentflow.models.pool import ModelPool
+
+    return ctx.shared("models", lambda: ModelPool(os.environ))

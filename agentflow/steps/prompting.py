@@ -1,0 +1,97 @@
+"""Prompts and inputs as text: what a model is told of a step's value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from agentflow.evidence import Evidence, fields_of, numbered
+from agentflow.exceptions import DefinitionError, Problem
+from agentflow.path import Place
+
+_PLACEHOLDER = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+_TASK_FIELDS = ("question", "task", "request", "query", "text", "message")
+
+
+def load_prompt(step: str, prompt: str, place: Place) -> str:
+    """The prompt's text; a name that ends in `.md` or `.txt` is a file beside the definition or above it."""
+    if not prompt.endswith((".md", ".txt")) or "\n" in prompt:
+        return prompt
+
+    folders = [Path(place.file).parent, *list(Path(place.file).parents)[1:3], Path.cwd()]
+    for folder in folders:
+        if (folder / prompt).is_file():
+            return (folder / prompt).read_text(encoding="utf-8")
+
+    problem = Problem(
+        code="AF121",
+        what=f"its prompt `{prompt}` is not there",
+        where=f"step `{step}` ({place})",
+        hint=f"put the file into {folders[0]}, or write the prompt's text itself",
+    )
+    raise DefinitionError(step, [problem])
+
+
+def placeholders(prompt: str) -> list[str]:
+    """The names in braces that a prompt wants filled, each once."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(prompt)))
+
+
+def field_names(type_: Any) -> set[str] | None:
+    """The fields of a type that placeholders may name; None where they cannot be known."""
+    if type_ is str:
+        return {"text"}
+
+    if not isinstance(type_, type) or type_ in (int, float, bool, list, dict):
+        return None
+
+    try:
+        return set(get_type_hints(type_)) or None
+    except (NameError, TypeError):
+        return None
+
+
+def fill(prompt: str, value: Any) -> str:
+    """The prompt with each `{field}` replaced by that field of the value."""
+    known = {"text": value} if isinstance(value, str) else fields_of(value)
+    return _PLACEHOLDER.sub(lambda m: _as_text(known[m[1]]) if m[1] in known else m[0], prompt)
+
+
+def task_text(value: Any) -> str:
+    """The request in a value: its text, or the field that is named like one, then the other fields by name."""
+    if isinstance(value, str):
+        return value
+
+    known = {name: item for name, item in fields_of(value).items() if item not in (None, "", [], {})}
+    main = next((name for name in _TASK_FIELDS if isinstance(known.get(name), str)), None)
+    lines = [str(known.pop(main))] if main else []
+    return "\n".join(lines + [f"{name}: {_as_text(item)}" for name, item in known.items()]) or _as_text(value)
+
+
+def input_text(value: Any) -> str:
+    """A value as the JSON that a model reads; evidence in it is numbered from 1 through the whole value."""
+    if isinstance(value, str):
+        return value
+
+    count = 0
+
+    def render(item: Any) -> Any:
+        nonlocal count
+        if isinstance(item, Evidence):
+            count += 1
+            return numbered([item], count)[0]
+
+        if isinstance(item, list | tuple):
+            return [render(x) for x in cast("Sequence[Any]", item)]
+
+        known = fields_of(item)
+        return {name: render(x) for name, x in known.items()} if known else item
+
+    return json.dumps(render(value), ensure_ascii=False, indent=1, default=str)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else input_text(value)

@@ -1,0 +1,1 @@
+"""Spans as a function of committed events: OpenTelemetry's GenAI conventions, one trace a run."""

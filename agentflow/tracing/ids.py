@@ -1,0 +1,21 @@
+"""Span and trace ids, derived from a run's own names so that a span is the same however often it is made."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def trace_id(run: str) -> int:
+    """The 128-bit trace id of a run."""
+    return int.from_bytes(hashlib.sha256(f"agentflow:{run}".encode()).digest()[:16], "big")
+
+
+def span_id(run: str, *names: str | int) -> int:
+    """The 64-bit id of the span of a run that `names` stand for; no names is the root."""
+    text = "\x1f".join(["agentflow", run, *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+def hex_trace_id(run: str) -> str:
+    """The trace id as Jaeger shows it: 32 hexadecimal digits."""
+    return f"{trace_id(run):032x}"

@@ -1,0 +1,120 @@
+"""Workflows as values: steps and typed edges in, a checked spec out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from agentflow.context import Context
+from agentflow.exceptions import DefinitionError, Problem
+from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
+from agentflow.spec import BudgetSpec, StepSpec, WorkflowSpec
+from agentflow.steps.agent import Agent
+from agentflow.steps.planner import Planner
+from agentflow.steps.prompting import field_names, placeholders
+from agentflow.typeref import type_name
+from agentflow.validation import validate
+
+
+class Workflow(Step[In_contra, Out_co]):
+    """A graph of steps from `start` to `end`. It is checked when it is made; all problems are raised at once.
+
+    A workflow is a step as well, so it can stand in the edges of another. `spec` is the whole of it as data.
+    """
+
+    kind = "workflow"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        start: Path[In_contra, Any],
+        end: Path[Any, Out_co],
+        edges: Sequence[Path[Any, Any]] = (),
+        budget: BudgetSpec | None = None,
+        description: str = "",
+    ) -> None:
+        first, last = start.entries()[0], end.exit().step
+        super().__init__(name, takes=first.takes, gives=last.gives, place=caller(2))
+        wiring = wire([start, end, *edges], [first, last])
+        self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
+        self.description = description
+        self.types = _types(self, wiring)
+        self.spec = WorkflowSpec(
+            name=name,
+            start=first.name,
+            end=last.name,
+            takes=type_name(self.takes),
+            gives=type_name(self.gives),
+            description=description,
+            steps=tuple(step.step_spec() for step in wiring.steps.values()),
+            edges=tuple(wiring.edges),
+            budget=budget,
+        )
+        places = {step.name: str(step.place) for step in wiring.steps.values()}
+        problems = [*_clashes(wiring), *_prompts(wiring), *validate(self.spec, self.types, places)]
+        if problems:
+            raise DefinitionError(name, problems)
+
+    @property
+    def digest(self) -> str:
+        """What names this definition: equal digests mean equal graphs, prompts and limits."""
+        return self.spec.digest
+
+    def step_spec(self) -> StepSpec:
+        """This workflow as a step of another."""
+        return StepSpec(
+            id=self.name,
+            kind="workflow",
+            takes=type_name(self.takes),
+            gives=type_name(self.gives),
+            workflow=self.spec,
+        )
+
+    async def execute(self, value: Any, ctx: Context) -> Any:
+        raise NotImplementedError("the engine enters a sub-workflow step by step")
+
+    def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
+        """The sub-workflows, by the step that runs them."""
+        for name, step in self.steps.items():
+            body = step.body if isinstance(step, MapStep) else step
+            if isinstance(body, Workflow):
+                yield name, body
+
+
+def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:
+    from agentflow.steps.approval import Rejected
+
+    named = [workflow.takes, workflow.gives, Any, Rejected]
+    for step in wiring.steps.values():
+        body = step.body if isinstance(step, MapStep) else step
+        named += [body.takes, body.gives]
+
+    return {**{type_name(t): t for t in named}, **wiring.cases}
+
+
+def _clashes(wiring: Wiring) -> Iterator[Problem]:
+    for step in wiring.clashes:
+        yield Problem(
+            code="AF112",
+            what=f"two steps have this name (the other is at {wiring.steps[step.name].place})",
+            where=f"step `{step.name}` ({step.place})",
+            hint="rename one; `each(step, name=...)` names a map",
+        )
+
+
+def _prompts(wiring: Wiring) -> Iterator[Problem]:
+    for step in wiring.steps.values():
+        body = step.body if isinstance(step, MapStep) else step
+        if not isinstance(body, Agent | Planner):
+            continue
+
+        known = field_names(body.takes)
+        for name in placeholders(body.prompt):
+            if known is not None and name not in known:
+                yield Problem(
+                    code="AF113",
+                    what=f"its prompt wants `{{{name}}}` and its input has no such field",
+                    where=f"step `{step.name}` ({step.place})",
+                    hint=f"fields are: {', '.join(sorted(known))}; write `{{{{{name}}}}}` for plain braces",
+                )
