@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from agentflow.journal.sqlite import SqliteJournal as SqliteJournal
     from agentflow.path import each as each
     from agentflow.path import gather as gather
-    from agentflow.spec import BudgetSpec as Budget
-    from agentflow.spec import RetrySpec as Retry
+    from agentflow.spec import Budget as Budget
+    from agentflow.spec import Retry as Retry
     from agentflow.spec import WorkflowSpec as WorkflowSpec
     from agentflow.steps.agent import Agent as Agent
     from agentflow.steps.approval import Approval as Approval
@@ -59,8 +59,8 @@ _HOMES = {
     "SqliteJournal": "journal.sqlite",
     "each": "path",
     "gather": "path",
-    "Budget": "spec:BudgetSpec",
-    "Retry": "spec:RetrySpec",
+    "Budget": "spec",
+    "Retry": "spec",
     "WorkflowSpec": "spec",
     "Agent": "steps.agent",
     "Approval": "steps.approval",

@@ -88,7 +88,14 @@ class Result(Generic[T]):
 
 def _run_error(step: str, error: ErrorInfo) -> RunError:
     kind = getattr(exceptions, error.kind, None)
-    engine_own = ("LoopBoundReached", "MapBoundReached", "NoMatchingCase", "RunStalled", "RunRejected", "BudgetExhausted")
+    engine_own = (
+        "LoopBoundReached",
+        "MapBoundReached",
+        "NoMatchingCase",
+        "RunStalled",
+        "RunRejected",
+        "BudgetExhausted",
+    )
     if isinstance(kind, type) and issubclass(kind, RunError) and error.kind in engine_own:
         return kind(error.message, hint=error.hint)
 
@@ -123,7 +130,9 @@ def coerce_input(workflow: Workflow[Any, Any], value: Any) -> Any:
     except ValidationError as error:
         details = [_fault(e) for e in error.errors()]
         wanted = short_name(type_name(workflow.takes))
-        raise InputInvalid(f"workflow `{workflow.name}`", details, hint=f"it takes `{wanted}`{_shape(workflow.takes)}") from None
+        raise InputInvalid(
+            f"workflow `{workflow.name}`", details, hint=f"it takes `{wanted}`{_shape(workflow.takes)}"
+        ) from None
 
 
 def _fault(error: Any) -> str:
@@ -286,7 +295,9 @@ async def resume(workflow: Workflow[Any, T], run_id: str, *, settings: Settings)
         )
 
     if events[-1].type in ("run.finished", "run.cancelled"):
-        raise ProjectError(f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}")
+        raise ProjectError(
+            f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}"
+        )
 
     runner = _runner(workflow, run_id, settings)
     runner.recover(events, VERSION)

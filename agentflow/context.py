@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -98,7 +98,7 @@ def current() -> Context | None:
 
 
 @contextmanager
-def entered(context: Context) -> Iterator[None]:
+def entered(context: Context) -> Generator[None, None, None]:
     """Make `context` the current one for what runs inside."""
     token = _current.set(context)
     try:
@@ -110,7 +110,7 @@ def entered(context: Context) -> Iterator[None]:
 @asynccontextmanager
 async def operation(
     kind: OperationKind, name: str, *, request: Any = None, **attributes: Any
-) -> AsyncIterator[Operation]:
+) -> AsyncGenerator[Operation, None]:
     """Record a piece of work as an operation of the current step; outside of a run it only runs.
 
     `request` is what was asked (JSON-able or a dataclass); set `.result`, `.usage` and `.attributes` inside.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, cast
 
 from agentflow.exceptions import JournalDamaged
-from agentflow.spec import RetrySpec
+from agentflow.spec import Retry
 
 Json = Any
 
@@ -369,7 +369,7 @@ def chained(previous: bytes, encoded: bytes) -> bytes:
     return hashlib.sha256(previous + encoded).digest()
 
 
-def retry_wait(policy: RetrySpec, failures: int, chance: float) -> int:
+def retry_wait(policy: Retry, failures: int, chance: float) -> int:
     """Nanoseconds to wait before the next attempt after `failures` failed ones."""
     full = min(policy.max_delay, policy.delay * policy.factor ** (failures - 1))
     return int(full * (1 - policy.jitter * chance) * 1e9)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
-from agentflow.spec import EdgeSpec, MapSpec, RetrySpec, StepSpec
+from agentflow.spec import EdgeSpec, MapSpec, Retry, StepSpec
 from agentflow.typeref import type_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 def caller(depth: int) -> Place:
     """The place of the user's line, `depth` frames up."""
-    frame = sys._getframe(depth)  # noqa: SLF001 - a full traceback costs a hundred times as much
+    frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack costs a hundred times as much
     return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
@@ -52,10 +52,6 @@ class Path(Generic[In_contra, Out_co]):
     def exit(self) -> Exit:
         """The step that gives what the path gives, and for which case."""
         raise NotImplementedError
-
-    def inner(self) -> Iterator[Path[Any, Any]]:
-        """The paths that this one is made of."""
-        return iter(())
 
 
 class Exit(NamedTuple):
@@ -79,11 +75,11 @@ class Step(Path[In_contra, Out_co]):
         takes: Any,
         gives: Any,
         timeout: float | None = None,
-        retry: RetrySpec | None = None,
-        place: Place = Place("", 0),
+        retry: Retry | None = None,
+        place: Place | None = None,
     ) -> None:
         self.name, self.takes, self.gives = name, takes, gives
-        self.timeout, self.retry, self.place = timeout, retry, place
+        self.timeout, self.retry, self.place = timeout, retry, place or Place("", 0)
 
     def on(self, case: type[T], *, at_most: int | None = None) -> Path[In_contra, T]:
         """The path that only outputs of type `case` follow; `at_most` bounds how often, for a cycle."""
@@ -96,7 +92,7 @@ class Step(Path[In_contra, Out_co]):
         return Exit(self)
 
     def step_spec(self) -> StepSpec:
-        """This step as data."""
+        """The step as data."""
         return StepSpec(
             id=self.name,
             kind=self.kind,
@@ -148,9 +144,6 @@ class Chain(Path[In_contra, Out_co]):
 
         return path.exit()
 
-    def inner(self) -> Iterator[Path[Any, Any]]:
-        return iter((self.first, self.then))
-
 
 class Gather(Step[In_contra, Out_co]):
     """Parallel branches whose outputs are joined as a tuple, in the order written."""
@@ -167,15 +160,17 @@ class Gather(Step[In_contra, Out_co]):
     def entries(self) -> Sequence[Step[Any, Any]]:
         return tuple(step for branch in self.branches for step in branch.entries())
 
-    def inner(self) -> Iterator[Path[Any, Any]]:
-        return iter(self.branches)
-
 
 class MapStep(Step[In_contra, Out_co]):
     """A step that runs once for each item of a list."""
 
     def __init__(self, body: Step[Any, Any], map_: MapSpec, name: str, place: Place) -> None:
-        super().__init__(name, takes=GenericAlias(Sequence, (body.takes,)), gives=GenericAlias(list, (body.gives,)), place=place)
+        super().__init__(
+            name,
+            takes=GenericAlias(Sequence, (body.takes,)),
+            gives=GenericAlias(list, (body.gives,)),
+            place=place,
+        )
         self.body, self.map = body, map_
         self.kind = body.kind
         self.reads = body.reads
@@ -247,26 +242,28 @@ def wire(paths: Sequence[Path[Any, Any]], ends: Sequence[Step[Any, Any]]) -> Wir
     """Flatten paths into steps and edges; an edge that is written twice counts once."""
     wiring = Wiring({}, [], [], {})
     seen: set[EdgeSpec] = set()
-    for step in ends:
-        _add_step(wiring, step)
-
-    todo = list(reversed(paths))
+    todo: list[Path[Any, Any] | _Link] = list(reversed([*paths, *ends]))
     while todo:
         path = todo.pop()
-        if isinstance(path, Chain):
-            _add_edges(wiring, seen, path.first.exit(), path.then.entries())
-
-        if isinstance(path, Gather):
-            _add_slots(wiring, seen, path)
-
-        if isinstance(path, Step):
-            _add_step(wiring, path)
+        if isinstance(path, _Link):
+            _add_edges(wiring, seen, path.exit, path.entries)
+        elif isinstance(path, Chain):
+            # In the order written: the first part, the edge, then the rest. A stack, as chains can be long.
+            todo += [path.then, _Link(path.first.exit(), path.then.entries()), path.first]
         elif isinstance(path, Case):
             _add_step(wiring, path.step)
-
-        todo.extend(reversed(list(path.inner())))
+        elif isinstance(path, Step):
+            _add_step(wiring, path)
+            if isinstance(path, Gather):
+                _add_slots(wiring, seen, path)
+                todo.extend(reversed(path.branches))
 
     return wiring
+
+
+class _Link(NamedTuple):
+    exit: Exit
+    entries: Sequence[Step[Any, Any]]
 
 
 def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:

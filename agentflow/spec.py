@@ -16,7 +16,7 @@ KINDS: tuple[StepKind, ...] = ("function", "planner", "agent", "approval", "wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetrySpec:
+class Retry:
     """Try again up to `times` times; waits `delay * factor**n` seconds, at most `max_delay`.
 
     `jitter` is the share of each wait that is random: 0.5 waits between half and all of it
@@ -39,7 +39,7 @@ class MapSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSpec:
+class Budget:
     """Limits of a run; None is no limit. `usd` in US dollars, `minutes` of wall time since its start."""
 
     model_calls: int | None = None
@@ -59,7 +59,7 @@ class StepSpec:
     gives: str = "Any"
     call: str = ""
     timeout: float | None = None
-    retry: RetrySpec | None = None
+    retry: Retry | None = None
     map: MapSpec | None = None
     reads: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -89,7 +89,7 @@ class WorkflowSpec:
     description: str = ""
     steps: tuple[StepSpec, ...] = ()
     edges: tuple[EdgeSpec, ...] = ()
-    budget: BudgetSpec | None = None
+    budget: Budget | None = None
 
     @property
     def digest(self) -> str:
@@ -130,8 +130,8 @@ def _compact(value: Any) -> dict[str, Any]:
             continue
 
         if isinstance(item, tuple):
-            item = list(cast("tuple[Any, ...]", item))
-        elif isinstance(item, RetrySpec | MapSpec | BudgetSpec):
+            item = list(item)
+        elif isinstance(item, Retry | MapSpec | Budget):
             item = _compact(item)
 
         data[f.name] = item
@@ -152,14 +152,14 @@ def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> Workfl
         _load_step(id_, body or {}, where) for id_, body in dict(known.get("steps") or {}).items()
     )
     known["edges"] = tuple(_load_edge(edge, where) for edge in known.get("edges") or ())
-    known["budget"] = _load(BudgetSpec, known["budget"], where) if known.get("budget") else None
+    known["budget"] = _load(Budget, known["budget"], where) if known.get("budget") else None
     return _load(WorkflowSpec, known, where)
 
 
 def _load_step(id_: str, body: Mapping[str, Any], where: str) -> StepSpec:
     place = f"{where}, step `{id_}`"
-    known = {**body, "id": id_, "reads": tuple(body.get("reads") or ())}
-    for name, kind in (("retry", RetrySpec), ("map", MapSpec)):
+    known: dict[str, Any] = {**body, "id": id_, "reads": tuple(body.get("reads") or ())}
+    for name, kind in (("retry", Retry), ("map", MapSpec)):
         known[name] = _load(kind, known[name], place) if known.get(name) is not None else None
 
     if known.get("workflow") is not None:
@@ -174,7 +174,10 @@ def _load_step(id_: str, body: Mapping[str, Any], where: str) -> StepSpec:
 
 
 def _load_edge(edge: Mapping[str, Any], where: str) -> EdgeSpec:
-    known = dict(edge)
+    known: dict[Any, Any] = dict(edge)
+    if True in known:  # YAML 1.1 reads an unquoted `on` as true
+        known["on"] = known.pop(True)
+
     if "from" not in known or "to" not in known:
         raise ProjectError(f"{where}: an edge needs `from` and `to`: {dict(edge)}")
 

@@ -154,11 +154,13 @@ async def call(tool: Tool[..., Any], arguments: Mapping[str, Any], *, call_id: s
 
 
 def _stamped(tool: Tool[..., Any], result: Any) -> Any:
-    if not isinstance(result, list) or not any(isinstance(item, Evidence) for item in cast("list[Any]", result)):
+    if not isinstance(result, list) or not any(isinstance(item, Evidence) for item in result):
         return result
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return [
-        replace(item, tool=tool.name, at=item.at or at, trust=tool.returns) if isinstance(item, Evidence) else item
-        for item in cast("list[Any]", result)
+        replace(item, tool=tool.name, at=item.at or at, trust=tool.returns)
+        if isinstance(item, Evidence)
+        else item
+        for item in result
     ]

@@ -84,7 +84,7 @@ def _tokens(text: str) -> Iterator[str]:
 def resolve_type(text: str) -> Any:
     """The type that `text` names; imports the module it stands in."""
     try:
-        return _parse([token for token in _tokens(text) if token != " "])
+        return _parse([word for word in _tokens(text) if not word.isspace()])
     except (ImportError, AttributeError, IndexError, TypeError) as error:
         raise ProjectError(
             f"the type `{text}` cannot be found: {error}",
@@ -109,8 +109,8 @@ def _parse_one(tokens: list[str]) -> Any:
 
     tokens.pop(0)
     inner: list[Any] = []
-    while tokens[0] != "]":
-        if tokens[0] == ",":
+    while (head := str(tokens[0])) != "]":
+        if head == ",":
             tokens.pop(0)
         elif word == "Literal":
             inner.append(tokens.pop(0).strip("'\""))
@@ -168,7 +168,8 @@ def _literal_fits(source: Any, target: Any) -> bool:
     if get_origin(target) is Literal:
         return set(get_args(source)) <= set(get_args(target))
 
-    return all(assignable(type(value), target) for value in get_args(source))
+    kinds: list[Any] = [type(value) for value in get_args(source)]
+    return all(assignable(kind, target) for kind in kinds)
 
 
 def _arguments_fit(source: Any, target: Any, source_class: type) -> bool:

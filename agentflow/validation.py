@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from agentflow.exceptions import Problem
@@ -59,12 +60,12 @@ class Subject:
         """What the step gives along its edges: a list, for a map; the branches as a tuple, for a gather."""
         spec = self.steps[step]
         given = self.types[spec.gives]
-        return list[given] if spec.map is not None else given
+        return GenericAlias(list, (given,)) if spec.map is not None else given
 
     def takes(self, step: str) -> Any:
         spec = self.steps[step]
         taken = self.types[spec.takes]
-        return list[taken] if spec.map is not None else taken
+        return GenericAlias(list, (taken,)) if spec.map is not None else taken
 
 
 def validate(
@@ -250,7 +251,9 @@ def _meeting_points(s: Subject, starts: list[str]) -> list[str]:
 
     shared = {n for n, count in counts.items() if count > 1 and s.steps[n].kind != "gather"}
     behind = {e.target for e in s.spec.edges if e.source in shared}
-    behind |= {e.target for e in s.spec.edges if counts.get(e.source, 0) > 1 and s.steps[e.source].kind == "gather"}
+    behind |= {
+        e.target for e in s.spec.edges if counts.get(e.source, 0) > 1 and s.steps[e.source].kind == "gather"
+    }
     return [step for step in s.steps if step in shared and (step not in behind or step in starts)]
 
 
@@ -281,7 +284,10 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
         before = _dominators(above, step.id)
         for name in step.reads:
             if name not in s.steps:
-                what, hint = f"it reads `ctx.output({name})`, which is no step of this workflow", "name a step of it"
+                what, hint = (
+                    f"it reads `ctx.output({name})`, which is no step of this workflow",
+                    "name a step of it",
+                )
             elif name not in before and not _joined_before(s, name, step.id):
                 what = f"it reads `ctx.output({name})`, but `{name}` does not come first on every path"
                 hint = f"make each path to `{step.id}` pass `{name}`, or pass the value along the edges"
@@ -293,7 +299,7 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
 
 def _dominators(above: Mapping[str, str], step: str) -> set[str]:
     found: set[str] = set()
-    while step in above and above[step] is not None and above[step] != step:
+    while step in above and above[step] != step:
         step = above[step]
         found.add(step)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
-from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
-from agentflow.spec import BudgetSpec, StepSpec, WorkflowSpec
+from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
+from agentflow.spec import Budget, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
 from agentflow.steps.planner import Planner
 from agentflow.steps.prompting import field_names, placeholders
-from agentflow.typeref import type_name
+from agentflow.typeref import resolve_type, type_name
 from agentflow.validation import validate
 
 
@@ -31,19 +31,25 @@ class Workflow(Step[In_contra, Out_co]):
         start: Path[In_contra, Any],
         end: Path[Any, Out_co],
         edges: Sequence[Path[Any, Any]] = (),
-        budget: BudgetSpec | None = None,
+        budget: Budget | None = None,
         description: str = "",
     ) -> None:
         first, last = start.entries()[0], end.exit().step
         super().__init__(name, takes=first.takes, gives=last.gives, place=caller(2))
         wiring = wire([start, end, *edges], [first, last])
+        ends = (first.name, last.name)
+        self._assemble(wiring, ends, budget=budget, description=description)
+
+    def _assemble(
+        self, wiring: Wiring, ends: tuple[str, str], *, budget: Budget | None, description: str
+    ) -> None:
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
         self.types = _types(self, wiring)
         self.spec = WorkflowSpec(
-            name=name,
-            start=first.name,
-            end=last.name,
+            name=self.name,
+            start=ends[0],
+            end=ends[1],
             takes=type_name(self.takes),
             gives=type_name(self.gives),
             description=description,
@@ -54,7 +60,25 @@ class Workflow(Step[In_contra, Out_co]):
         places = {step.name: str(step.place) for step in wiring.steps.values()}
         problems = [*_clashes(wiring), *_prompts(wiring), *validate(self.spec, self.types, places)]
         if problems:
-            raise DefinitionError(name, problems)
+            raise DefinitionError(self.name, problems)
+
+    @classmethod
+    def of_steps(
+        cls, spec: WorkflowSpec, steps: Mapping[str, Step[Any, Any]], place: Place
+    ) -> Workflow[Any, Any]:
+        """The workflow that `spec` describes, with `steps` for its step ids; checked like any other."""
+        workflow = cls.__new__(cls)
+        cases = {e.on: resolve_type(e.on) for e in spec.edges if e.on is not None}
+        # Ends that are not there are reported by the check, together with all else.
+        first, last = steps.get(spec.start), steps.get(spec.end)
+        takes, gives = first.takes if first else Any, last.gives if last else Any
+        Step.__init__(workflow, spec.name, takes=takes, gives=gives, place=place)
+        wiring = Wiring(dict(steps), list(spec.edges), [], cases)
+        ends = (spec.start, spec.end)
+        workflow._assemble(  # noqa: SLF001 - the other way to make one
+            wiring, ends, budget=spec.budget, description=spec.description
+        )
+        return workflow
 
     @property
     def digest(self) -> str:
@@ -62,7 +86,7 @@ class Workflow(Step[In_contra, Out_co]):
         return self.spec.digest
 
     def step_spec(self) -> StepSpec:
-        """This workflow as a step of another."""
+        """The workflow as a step of another."""
         return StepSpec(
             id=self.name,
             kind="workflow",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentflow.exceptions import BudgetExhausted
-from agentflow.spec import BudgetSpec
+from agentflow.spec import Budget
 
 COUNTED = {"chat": "model_calls", "tool": "tool_calls"}
 
@@ -18,7 +18,7 @@ class Ledger:
     `tokens` and `usd` are known after a call: no call is made once they are used up.
     """
 
-    budget: BudgetSpec | None = None
+    budget: Budget | None = None
     model_calls: int = 0
     tool_calls: int = 0
     input_tokens: int = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.path import MapStep, Step
-from agentflow.spec import EdgeSpec, MapSpec, RetrySpec, StepKind, StepSpec, WorkflowSpec
+from agentflow.spec import EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
 from agentflow.typeref import cases
 
 
@@ -30,7 +30,7 @@ class Node:
     id: str
     kind: StepKind
     map: MapSpec | None
-    retry: RetrySpec | None
+    retry: Retry | None
     options: Any
     always: tuple[Out, ...]
     by_case: tuple[Out, ...]
@@ -59,9 +59,7 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
             target = place[edge.target]
             slots[target] = max(slots[target], edge.slot + 1)
 
-    nodes = tuple(
-        _node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps)
-    )
+    nodes = tuple(_node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps))
     return Graph(spec.name, nodes, place[spec.start], place[spec.end])
 
 
@@ -122,7 +120,8 @@ def bind(
             wanted.setdefault(edge.source, []).append(edge.on)
 
     work = tuple(
-        _work(steps[s.id], {n: types[n] for n in wanted.get(s.id, ())}, children.get(s.id)) for s in spec.steps
+        _work(steps[s.id], {n: types[n] for n in wanted.get(s.id, ())}, children.get(s.id))
+        for s in spec.steps
     )
     by_id = {step.id: index for index, step in enumerate(spec.steps)}
     takes, gives = types[spec.takes], types[spec.gives]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from agentflow.context import Operation, OperationKind
@@ -104,7 +105,9 @@ class StepRecorder:
 
             frame = self._runner.state.active[frame].frame if frame else None
 
-        raise RunError(f"there is no step `{step}` in this workflow", hint="give the step itself: `ctx.output(plan)`")
+        raise RunError(
+            f"there is no step `{step}` in this workflow", hint="give the step itself: `ctx.output(plan)`"
+        )
 
     def _output_in(self, frame: str, index: int, step: str) -> Any:
         cell = self._runner.state.frames[frame].cells.get(index)
@@ -114,4 +117,4 @@ class StepRecorder:
         program = self._runner.program_of(frame)
         node = program.graph.nodes[index]
         gives = program.work[index].gives
-        return cell.output.value(list[gives] if node.map is not None else gives)
+        return cell.output.value(GenericAlias(list, (gives,)) if node.map is not None else gives)

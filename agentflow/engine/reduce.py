@@ -26,6 +26,7 @@ from agentflow.engine.state import (
     Refuse,
     Sleep,
     State,
+    Status,
     Watch,
     new_frame,
 )
@@ -101,7 +102,7 @@ def _again(state: State, activation: Activation) -> tuple[Activation, Command | 
             if progress is None:
                 return activation, Expand(activation)
 
-            done = len(progress.results) == progress.count
+            done = len(progress.results) == progress.total
             return activation, Complete(activation, _derived(state, activation)) if done else None
         case "sleeping" | "retrying":
             return activation, Watch(activation) if activation.due else _sleep(activation, 0.0)
@@ -141,7 +142,7 @@ def _run_finished(state: State, event: RunFinished, graph: Graph) -> Step:
 
 
 def _run_failed(state: State, event: RunFailed, graph: Graph) -> Step:
-    status = "rejected" if event.error.kind == "RunRejected" else "failed"
+    status: Status = "rejected" if event.error.kind == "RunRejected" else "failed"
     return replace(state, status=status, error=event.error), ()
 
 
@@ -238,25 +239,26 @@ def _derived(state: State, activation: Activation) -> Payload:
         return activation.input
 
     progress = state.maps.get(activation.id)
-    return Payload(parts=[progress.results[i] for i in range(progress.count)] if progress is not None else ())
+    return Payload(parts=[progress.results[i] for i in range(progress.total)] if progress is not None else ())
 
 
 def _item_finished(state: State, item: Activation, output: Payload) -> Step:
     progress = state.maps[item.parent]
     assert item.item is not None
     results = progress.results.insert(item.item, output)
-    begun, commands = progress.begun, ()
+    begun = progress.begun
+    commands: tuple[Command, ...] = ()
     active, orders = state.active, state.orders
-    if begun < progress.count:
+    if begun < progress.total:
         following = _item(state.active[item.parent], begun, orders)
         active, orders, begun = active.insert(following.id, following), orders + 1, begun + 1
         commands = (Begin(following),)
 
-    maps = state.maps.insert(item.parent, Progress(progress.count, begun, results))
+    maps = state.maps.insert(item.parent, Progress(progress.total, begun, results))
     state = State(
         state.status, state.frames.discard(item.id), active, maps, orders, state.output, state.error
     )
-    if len(results) == progress.count:
+    if len(results) == progress.total:
         parent = state.active[item.parent]
         return state, (Complete(parent, _derived(state, parent)),)
 
@@ -272,7 +274,7 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
     frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
     state = _with_frame(state, frame)
     if not outs:
-        return _no_way(state, activation, output, case)
+        return _no_way(state, activation, output)
 
     commands: tuple[Command, ...] = ()
     for out in outs:
@@ -287,7 +289,7 @@ def _with_frame(state: State, frame: Frame) -> State:
     return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.error)
 
 
-def _no_way(state: State, activation: Activation, output: Payload, case: str | None) -> Step:
+def _no_way(state: State, activation: Activation, output: Payload) -> Step:
     node, frame = activation.node, state.frames[activation.frame]
     if node.index != frame.graph.end:
         cases = ", ".join(f"`{out.on}`" for out in node.by_case) or "none"
@@ -368,7 +370,9 @@ def _stalled(state: State) -> tuple[Command, ...]:
             if queue
         }
     )
-    what = f"nothing is left to do; {', '.join(f'`{w}`' for w in waiting)} waits for a branch that does not come"
+    what = (
+        f"nothing is left to do; {', '.join(f'`{w}`' for w in waiting)} waits for a branch that does not come"
+    )
     return (Fail(waiting[0] if waiting else "", ErrorInfo(kind="RunStalled", message=what)),)
 
 

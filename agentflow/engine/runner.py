@@ -115,7 +115,9 @@ class Runner:
         self._stop: tuple[type[Event], str] | None = None
         self._driver: asyncio.Task[Any] | None = None
 
-    def begin(self, value: Any, version: str, attributes: dict[str, str] | None = None, spec: Any = None) -> None:
+    def begin(
+        self, value: Any, version: str, attributes: dict[str, str] | None = None, spec: Any = None
+    ) -> None:
         """Make this a new run on `value`, which fits the workflow's input type."""
         self.post(
             RunStarted,
@@ -159,7 +161,7 @@ class Runner:
             comment=comment,
         )
 
-    def post(self, kind: type[Event], **fields: Any) -> None:
+    def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit."""
         self._inbox.append(Draft(kind, self.clock(), fields))
         self._wake.set()
@@ -262,7 +264,7 @@ class Runner:
                     for observer in self.observers:
                         observer(event)
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:  # noqa: C901 - one flat case a command
         match command:
             case Begin(activation):
                 self.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
@@ -292,7 +294,9 @@ class Runner:
             count = len(activation.input.items())
         except TypeError:
             what = f"`{activation.node.id}` maps over a list and was given `{activation.input!r}`"
-            self.post(StepFailed, step=activation.id, error=ErrorInfo(kind="TypeError", message=what), final=True)
+            self.post(
+                StepFailed, step=activation.id, error=ErrorInfo(kind="TypeError", message=what), final=True
+            )
             return
 
         self.post(MapExpanded, step=activation.id, count=count)

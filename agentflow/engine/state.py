@@ -39,7 +39,7 @@ class Activation(NamedTuple):
 class Progress(NamedTuple):
     """How far a map is: how many items there are, how many were begun, and the results by item."""
 
-    count: int
+    total: int
     begun: int
     results: HashTrieMap[int, Payload]
 

@@ -18,7 +18,9 @@ class MemoryJournal:
     async def append(self, run: str, events: Sequence[Event]) -> None:
         known = self._runs.setdefault(run, [])
         if events and events[0].seq != len(known) + 1:
-            raise JournalConflict(f"run `{run}` was continued elsewhere: event {events[0].seq} is there already")
+            raise JournalConflict(
+                f"run `{run}` was continued elsewhere: event {events[0].seq} is there already"
+            )
 
         known.extend(events)
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from agentflow.events import Event, RunStarted, chained, decode, encode
-from agentflow.exceptions import JournalConflict, JournalDamaged, JournalError, JournalUnwritable, JournalVersion
+from agentflow.exceptions import (
+    JournalConflict,
+    JournalDamaged,
+    JournalError,
+    JournalUnwritable,
+    JournalVersion,
+)
 from agentflow.journal import RunRow, status_of
 
 SCHEMA = 1
@@ -59,7 +65,7 @@ class SqliteJournal:
                     self._db.execute(f"pragma user_version={SCHEMA}")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None, None, None]:
         self._db.execute("begin immediate")
         try:
             yield
@@ -71,7 +77,7 @@ class SqliteJournal:
         self._db.execute("commit")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None, None, None]:
         try:
             yield
         except sqlite3.IntegrityError:
@@ -104,7 +110,9 @@ class SqliteJournal:
         with self._errors(), self._transaction():
             seq, head = self._known(run, events[0])
             if events[0].seq != seq + 1:
-                raise JournalConflict(f"run `{run}` was continued elsewhere: event {events[0].seq} is there already")
+                raise JournalConflict(
+                    f"run `{run}` was continued elsewhere: event {events[0].seq} is there already"
+                )
 
             rows: list[tuple[int, int, int, str, bytes, bytes]] = []
             for event in events:

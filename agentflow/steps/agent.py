@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from agentflow.context import Context
 from agentflow.evidence import Answer, Evidence, cite, evidence_in
@@ -13,9 +13,6 @@ from agentflow.steps.function import Retries, retry_policy
 from agentflow.steps.modelling import model_pool
 from agentflow.steps.prompting import fill, input_text, load_prompt
 from agentflow.tools import Tool
-
-if TYPE_CHECKING:
-    from agentflow.models.agent import AgentSpec
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,19 +57,14 @@ class Agent(Step[A, B]):
         self.tools, self.max_turns, self.model = tuple(tools), max_turns, model
         self.handoffs, self.agents_as_tools = tuple(handoffs), tuple(agents_as_tools)
         self.input_guardrails, self.output_guardrails = tuple(input_guardrails), tuple(output_guardrails)
-        self.mcp_servers, self.settings, self.description = tuple(mcp_servers), dict(settings or {}), description
+        self.mcp_servers, self.settings, self.description = (
+            tuple(mcp_servers),
+            dict(settings or {}),
+            description,
+        )
 
     def step_spec(self) -> StepSpec:
         base = super().step_spec()
-        options: dict[str, Any] = {
-            "prompt": self.prompt,
-            "tools": [tool.origin or tool.name for tool in self.tools],
-            "max_turns": self.max_turns,
-            "handoffs": [agent.name for agent in self.handoffs],
-            "agents_as_tools": [agent.name for agent in self.agents_as_tools],
-            "settings": self.settings,
-            "model": self.model,
-        }
         return StepSpec(
             id=base.id,
             kind="agent",
@@ -80,47 +72,70 @@ class Agent(Step[A, B]):
             gives=base.gives,
             timeout=base.timeout,
             retry=base.retry,
-            options={k: v for k, v in options.items() if v},
+            options=self._options(),
         )
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "prompt": self.prompt,
+            "tools": [tool.origin or tool.name for tool in self.tools],
+            "max_turns": self.max_turns,
+            "handoffs": [agent.nested_options() for agent in self.handoffs],
+            "agents_as_tools": [agent.nested_options() for agent in self.agents_as_tools],
+            "guardrails": [_name_of(g) for g in (*self.input_guardrails, *self.output_guardrails)],
+            "mcp_servers": [_name_of(server) for server in self.mcp_servers],
+            "settings": self.settings,
+            "description": self.description,
+            "model": self.model,
+        }
+        return {key: value for key, value in options.items() if value}
+
+    def nested_options(self) -> dict[str, Any]:
+        """The agent as data, where it stands inside another."""
+        base = super().step_spec()
+        return {"name": self.name, "takes": base.takes, "gives": base.gives, **self._options()}
 
     async def execute(self, value: Any, ctx: Context) -> Any:
         from agentflow.models.agent import AgentCall, run_agent  # loads the SDK
 
         given = evidence_in(value)
-        call = AgentCall(
-            spec=self._described(value),
-            text=input_text(value),
-            model=self.model or ctx.model,
-            max_turns=self.max_turns,
-            settings=self.settings,
-            first_number=len(given) + 1,
-        )
-        result = await run_agent(call, model_pool(ctx))
+        call = AgentCall(**self.described(value), text=input_text(value), model=self.model or ctx.model)
+        result = await run_agent(call, model_pool(ctx), first_number=len(given) + 1)
         if self.gives is Answer:
             return cite(str(result.output), [*given, *result.evidence])
 
         if self.gives == list[Evidence]:
-            return result.evidence
+            return list(result.evidence)
 
         return result.output
 
-    def _described(self, value: Any) -> AgentSpec:
+    def described(self, value: Any) -> dict[str, Any]:
+        """The agent as the fields of an `AgentSpec`, its prompt filled from `value`."""
         from agentflow.models.agent import AgentSpec
+
+        def inner(agent: Agent[Any, Any]) -> AgentSpec:
+            return AgentSpec(**agent.described(value), model=agent.model or None)
 
         instructions = fill(self.prompt, value)
         if self.gives is Answer:
             instructions = f"{instructions}\n\n{CITE_INSTRUCTIONS}".strip()
 
         plain_text = self.gives is Answer or self.gives == list[Evidence]
-        return AgentSpec(
-            name=self.name,
-            description=self.description or (self.prompt.splitlines() or [""])[0],
-            instructions=instructions,
-            tools=self.tools,
-            output=str if plain_text else self.gives,
-            handoffs=tuple(agent._described(value) for agent in self.handoffs),
-            agents_as_tools=tuple(agent._described(value) for agent in self.agents_as_tools),
-            input_guardrails=self.input_guardrails,
-            output_guardrails=self.output_guardrails,
-            mcp_servers=self.mcp_servers,
-        )
+        return {
+            "name": self.name,
+            "description": self.description or (self.prompt.splitlines() or [""])[0],
+            "instructions": instructions,
+            "tools": self.tools,
+            "output": str if plain_text else self.gives,
+            "model_settings": self.settings or None,
+            "max_turns": self.max_turns,
+            "handoffs": tuple(inner(agent) for agent in self.handoffs),
+            "agents_as_tools": tuple(inner(agent) for agent in self.agents_as_tools),
+            "input_guardrails": self.input_guardrails,
+            "output_guardrails": self.output_guardrails,
+            "mcp_servers": self.mcp_servers,
+        }
+
+
+def _name_of(thing: Any) -> str:
+    return str(getattr(thing, "name", None) or getattr(thing, "__name__", None) or type(thing).__name__)

@@ -12,11 +12,11 @@ from typing import Any, Protocol, TypeVar, cast, get_type_hints, overload
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, Out_co, Place, Step
-from agentflow.spec import RetrySpec, StepSpec
+from agentflow.spec import Retry, StepSpec
 
 A = TypeVar("A")
 B = TypeVar("B")
-Retries = int | RetrySpec
+Retries = int | Retry
 
 
 class FunctionStep(Step[In_contra, Out_co]):
@@ -181,9 +181,9 @@ def step(function: Any = None, /, *, timeout: float | None = None, retries: Retr
     return make(function) if function is not None else make
 
 
-def retry_policy(retries: Retries) -> RetrySpec | None:
+def retry_policy(retries: Retries) -> Retry | None:
     """The policy that `retries` stands for; None where nothing is tried again."""
-    if isinstance(retries, RetrySpec):
+    if isinstance(retries, Retry):
         return retries
 
-    return RetrySpec(times=retries) if retries else None
+    return Retry(times=retries) if retries else None

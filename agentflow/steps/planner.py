@@ -14,11 +14,10 @@ from agentflow.evidence import Answer, Evidence, cite, numbered
 from agentflow.exceptions import BudgetExhausted, PlanInvalid, ToolError
 from agentflow.path import Step, caller
 from agentflow.spec import StepSpec
-from agentflow.steps.modelling import model_pool
 from agentflow.steps.function import Retries, retry_policy
+from agentflow.steps.modelling import model_pool
 from agentflow.steps.prompting import fill, input_text, load_prompt, task_text
 from agentflow.tools import Tool, call
-
 
 if TYPE_CHECKING:
     from agentflow.models.completion import Completion
@@ -170,7 +169,14 @@ class _Planning:
                 for t in self.planner.tools.values()
             ],
             "observations": [
-                {"id": o.id, "tool": o.tool, "arguments": o.arguments, "ok": o.ok, "text": o.text, "error": o.error}
+                {
+                    "id": o.id,
+                    "tool": o.tool,
+                    "arguments": o.arguments,
+                    "ok": o.ok,
+                    "text": o.text,
+                    "error": o.error,
+                }
                 for o in self.observations
             ],
             "calls_left": self.calls_left,
@@ -188,7 +194,9 @@ class _Planning:
     async def _ask(self, instructions: str, text: str, schema: Any) -> Completion:
         from agentflow.models.completion import complete  # loads the SDK
 
-        return await complete(self.pool.model(self.model), instructions=instructions, text=text, schema=schema)
+        return await complete(
+            self.pool.model(self.model), instructions=instructions, text=text, schema=schema
+        )
 
     def _refuse_bad_ids(self, turn: PlanTurn) -> None:
         ids = [c.id for c in turn.calls]
@@ -217,15 +225,21 @@ class _Planning:
 
     async def _call(self, planned: PlannedCall) -> Observation:
         if self.calls_left <= 0:
-            return self._refused(planned, f"not made: the planner's `max_calls` ({self.planner.max_calls}) are used up")
+            return self._refused(
+                planned, f"not made: the planner's `max_calls` ({self.planner.max_calls}) are used up"
+            )
 
         self.calls_left -= 1
         tool = self.planner.tools.get(planned.tool)
         if tool is None:
-            return self._refused(planned, f"there is no tool `{planned.tool}`; there are: {', '.join(self.planner.tools)}")
+            return self._refused(
+                planned, f"there is no tool `{planned.tool}`; there are: {', '.join(self.planner.tools)}"
+            )
 
         if tool.needs_approval:
-            return self._refused(planned, f"`{tool.name}` needs a person's approval, which a planner cannot give")
+            return self._refused(
+                planned, f"`{tool.name}` needs a person's approval, which a planner cannot give"
+            )
 
         try:
             arguments = self._arguments(planned)
@@ -292,7 +306,7 @@ def _evidence_of(observation: Observation) -> list[Evidence]:
         return []
 
     if isinstance(observation.value, list):
-        return [item for item in cast("list[Any]", observation.value) if isinstance(item, Evidence)]
+        return [item for item in observation.value if isinstance(item, Evidence)]
 
     if isinstance(observation.value, Evidence):
         return [observation.value]
@@ -304,7 +318,9 @@ def _evidence_of(observation: Observation) -> list[Evidence]:
 
 def _result_text(value: Any) -> str:
     text = value if isinstance(value, str) else input_text(value)
-    return text if len(text) <= OBSERVATION_LIMIT else f"{text[:OBSERVATION_LIMIT]} ... ({len(text)} characters)"
+    return (
+        text if len(text) <= OBSERVATION_LIMIT else f"{text[:OBSERVATION_LIMIT]} ... ({len(text)} characters)"
+    )
 
 
 _REFERENCE = re.compile(r"\$\{(\w+)\.(url|text)\}")

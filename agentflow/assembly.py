@@ -1,0 +1,176 @@
+"""From a spec to a workflow that runs: YAML and JSON definitions put to registered steps and tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, TypeVar
+
+from agentflow.exceptions import ProjectError, UnknownName
+from agentflow.path import Gather, MapStep, Place, Step
+from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
+from agentflow.steps.agent import Agent
+from agentflow.steps.approval import Approval
+from agentflow.steps.function import FunctionStep
+from agentflow.steps.planner import Planner
+from agentflow.steps.prompting import load_prompt
+from agentflow.steps.wait import Wait
+from agentflow.tools import Tool
+from agentflow.typeref import resolve_type
+from agentflow.workflow import Workflow
+
+
+def assemble(spec: WorkflowSpec, place: Place, packages: Sequence[str]) -> Workflow[Any, Any]:
+    """The workflow of a spec; only steps and tools of `packages` can be named, never other code."""
+    maker = _Maker(spec, place, tuple(packages))
+    steps = {step.id: maker.step(step) for step in spec.steps if step.kind != "gather"}
+    for step in spec.steps:
+        if step.kind == "gather":
+            steps[step.id] = maker.gather(step.id, steps)
+
+    # Gathers that the definition only implies by `slot` edges are steps as well.
+    for edge in spec.edges:
+        for end in (edge.source, edge.target):
+            if end not in steps:
+                raise UnknownName(f"step in the edges of `{spec.name}`", end, list(steps))
+
+    ordered = {step.id: steps[step.id] for step in spec.steps}
+    return Workflow.of_steps(spec, ordered, place)
+
+
+class _Maker:
+    """Makes the steps of one spec."""
+
+    def __init__(self, spec: WorkflowSpec, place: Place, packages: tuple[str, ...]) -> None:
+        self.spec, self.place, self.packages = spec, place, packages
+
+    def step(self, spec: StepSpec) -> Step[Any, Any]:
+        made = self._kinds()[spec.kind](spec)
+        made.name, made.timeout, made.retry, made.place = spec.id, spec.timeout, spec.retry, self.place
+        if spec.map is None:
+            return made
+
+        return MapStep(made, spec.map, spec.id, self.place)
+
+    def _kinds(self) -> Mapping[str, Callable[[StepSpec], Step[Any, Any]]]:
+        return {
+            "function": self._function,
+            "planner": self._planner,
+            "agent": lambda s: self._agent(s.id, s.takes, s.gives, s.options),
+            "approval": lambda s: Approval(
+                s.id, of=resolve_type(s.takes), prompt=s.options.get("prompt", "")
+            ),
+            "wait": lambda s: Wait(
+                s.id, of=resolve_type(s.takes), seconds=float(s.options.get("seconds", 0))
+            ),
+            "workflow": self._workflow,
+        }
+
+    def _function(self, spec: StepSpec) -> Step[Any, Any]:
+        found = self.registered(spec.call, f"step `{spec.id}`")
+        if not isinstance(found, FunctionStep):
+            raise ProjectError(f"step `{spec.id}`: `{spec.call}` is no step", hint="make it one with `@step`")
+
+        return FunctionStep(found.function)
+
+    def _planner(self, spec: StepSpec) -> Step[Any, Any]:
+        known = dict(spec.options)
+        tools = self._tools(known.pop("tools", ()), spec.id)
+        prompt = load_prompt(spec.id, known.pop("prompt", ""), self.place)
+        return _made(
+            spec.id,
+            lambda: Planner(
+                spec.id,
+                takes=resolve_type(spec.takes),
+                gives=resolve_type(spec.gives),
+                tools=tools,
+                prompt=prompt,
+                **known,
+            ),
+        )
+
+    def _agent(self, name: str, takes: str, gives: str, options: Mapping[str, Any]) -> Agent[Any, Any]:
+        known = dict(options)
+        if fixed := [key for key in ("guardrails", "mcp_servers") if known.get(key)]:
+            raise ProjectError(f"step `{name}`: {fixed[0]} can only be given in Python")
+
+        tools = self._tools(known.pop("tools", ()), name)
+        prompt = load_prompt(name, known.pop("prompt", ""), self.place)
+        known |= {
+            key: [self._nested(a) for a in known.pop(key, ())] for key in ("handoffs", "agents_as_tools")
+        }
+        return _made(
+            name,
+            lambda: Agent(
+                name,
+                takes=resolve_type(takes),
+                gives=resolve_type(gives),
+                tools=tools,
+                prompt=prompt,
+                **known,
+            ),
+        )
+
+    def _nested(self, options: Mapping[str, Any]) -> Agent[Any, Any]:
+        known = dict(options)
+        name, takes, gives = known.pop("name", ""), known.pop("takes", "Any"), known.pop("gives", "str")
+        return self._agent(name, takes, gives, known)
+
+    def _workflow(self, spec: StepSpec) -> Step[Any, Any]:
+        if spec.workflow is None:
+            raise ProjectError(f"step `{spec.id}` is a sub-workflow and has no `workflow`")
+
+        return assemble(spec.workflow, self.place, self.packages)
+
+    def gather(self, name: str, steps: Mapping[str, Step[Any, Any]]) -> Step[Any, Any]:
+        """The gather that the edges with a `slot` lead to."""
+        edges = sorted((e for e in self.spec.edges if e.target == name), key=lambda e: e.slot or 0)
+        made: Gather[Any, Any] = Gather([_branch(e, steps) for e in edges], self.place)
+        made.name = name
+        return made
+
+    def _tools(self, names: Sequence[str], step: str) -> list[Tool[..., Any]]:
+        tools: list[Tool[..., Any]] = []
+        for name in names:
+            found = self.registered(name, f"step `{step}`")
+            if not isinstance(found, Tool):
+                raise ProjectError(f"step `{step}`: `{name}` is no tool", hint="make it one with `@tool`")
+
+            tools.append(found)
+
+        return tools
+
+    def registered(self, name: str, where: str) -> Any:
+        """The object `module:name` of the project's own packages."""
+        module, _, attribute = name.partition(":")
+        if module.split(".")[0] not in self.packages or not attribute:
+            raise ProjectError(
+                f"{where}: `{name}` cannot be used in a file",
+                hint=f"name a step or tool as `module:name` in {' or '.join(f'`{p}`' for p in self.packages)}",
+            )
+
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise ProjectError(f"{where}: `{name}` cannot be found: {error}") from None
+        except AttributeError:
+            raise UnknownName(f"`{module}` name", attribute, dir(import_module(module))) from None
+
+
+def _branch(edge: EdgeSpec, steps: Mapping[str, Step[Any, Any]]) -> Any:
+    if edge.source not in steps:
+        raise UnknownName("step", edge.source, list(steps))
+
+    step = steps[edge.source]
+    return step if edge.on is None else step.on(resolve_type(edge.on))
+
+
+S = TypeVar("S")
+
+
+def _made(step: str, make: Callable[[], S]) -> S:
+    try:
+        return make()
+    except TypeError as error:
+        text = str(error).replace("Planner.__init__()", "").replace("Agent.__init__()", "").strip()
+        raise ProjectError(f"step `{step}`: {text}") from None

@@ -1,0 +1,253 @@
+"""A project on disk: its root, its settings, its workflows and its journal."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from agentflow.assembly import assemble
+from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
+from agentflow.journal import Journal
+from agentflow.journal.memory import MemoryJournal
+from agentflow.journal.sqlite import SqliteJournal
+from agentflow.path import Place
+from agentflow.spec import from_data
+from agentflow.workflow import Workflow
+
+DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
+_KNOWN_SETTINGS = {"journal", "model", "workflows", "tools", "files"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A folder with `workflows/`, `tools/` and `traces/`; settings stand in `[tool.agentflow]` of its pyproject.toml."""
+
+    root: Path
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def workflows(self) -> Path:
+        return self.root / str(self.settings.get("workflows", "workflows"))
+
+    @property
+    def packages(self) -> tuple[str, str]:
+        """The packages whose steps and tools a YAML workflow may name."""
+        return self.workflows.name, str(self.settings.get("tools", "tools"))
+
+    def journal(self, environ: Mapping[str, str] = os.environ) -> Journal:
+        """The journal of `AGENTFLOW_JOURNAL`, of the settings, or `traces/journal.db`."""
+        return open_journal(
+            environ.get("AGENTFLOW_JOURNAL") or str(self.settings.get("journal", DEFAULT_JOURNAL)), self.root
+        )
+
+    def names(self) -> list[str]:
+        """The files that may hold workflows, by name, without loading them."""
+        return sorted({path.stem for path in self._files()})
+
+    def _files(self) -> Iterator[Path]:
+        if self.workflows.is_dir():
+            for path in sorted(self.workflows.iterdir()):
+                if path.suffix in (".py", ".yaml", ".yml") and not path.name.startswith("_"):
+                    yield path
+
+    def load(self, name: str) -> Workflow[Any, Any]:
+        """The workflow `name`; its own file is tried first, so that others need not be loaded."""
+        files = list(self._files())
+        files.sort(key=lambda path: path.stem != name)
+        found: dict[str, Workflow[Any, Any]] = {}
+        for path in files:
+            for workflow in self._workflows_in(path):
+                found[workflow.name] = workflow
+
+            if name in found:
+                return found[name]
+
+        raise UnknownName("workflow", name, list(found))
+
+    def load_all(self) -> tuple[dict[str, Workflow[Any, Any]], list[AgentflowError]]:
+        """All workflows by name, and what is wrong with those that cannot be loaded."""
+        found: dict[str, Workflow[Any, Any]] = {}
+        errors: list[AgentflowError] = []
+        for path in self._files():
+            try:
+                found.update({w.name: w for w in self._workflows_in(path)})
+            except AgentflowError as error:
+                errors.append(error)
+
+        return found, errors
+
+    def _workflows_in(self, path: Path) -> Iterator[Workflow[Any, Any]]:
+        if path.suffix == ".py":
+            yield from workflows_of(self.module(path))
+        else:
+            yield load_yaml(path, self)
+
+    def module(self, path: Path) -> ModuleType:
+        """Import a module of the project; the project's root comes first on the path."""
+        self.importable()
+        name = ".".join(path.relative_to(self.root).with_suffix("").parts)
+        return _imported(name, lambda: import_module(name))
+
+    def importable(self) -> None:
+        """Make `workflows` and `tools` of this project importable."""
+        if str(self.root) not in sys.path:
+            sys.path.insert(0, str(self.root))
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project that `start` (the current folder) lies in; raises `ProjectError` where there is none."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        settings = _settings(folder / "pyproject.toml")
+        if settings is not None or (folder / "workflows").is_dir():
+            return Project(root=folder, settings=settings or {})
+
+    raise ProjectError(f"{start} is in no agentflow project", hint="make one with `agentflow init DIR`")
+
+
+def _settings(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+
+    try:
+        tools = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        settings: dict[str, Any] | None = tools.get("agentflow")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path} cannot be read: {error}") from None
+
+    if settings is not None and (unknown := sorted(set(settings) - _KNOWN_SETTINGS)):
+        raise ProjectError(
+            f"{path}: `[tool.agentflow]` has an unknown setting `{unknown[0]}`",
+            hint=f"settings are: {', '.join(sorted(_KNOWN_SETTINGS))}",
+        )
+
+    return settings
+
+
+def open_journal(url: str, root: Path) -> Journal:
+    """The journal that `url` names: `sqlite:///path` (relative to the project), `sqlite:////path`, or `memory:`."""
+    if url == "memory:":
+        return MemoryJournal()
+
+    scheme, _, path = url.partition(":///")
+    if scheme != "sqlite" or not path:
+        raise ProjectError(
+            f"`{url}` names no journal", hint="write `sqlite:///path/to/journal.db` or `memory:`"
+        )
+
+    return SqliteJournal(root / path)
+
+
+def workflows_of(module: ModuleType) -> list[Workflow[Any, Any]]:
+    """The workflows that a module defines, each once; those that are only part of another come last."""
+    found = [value for value in vars(module).values() if isinstance(value, Workflow)]
+    inner = {id(child) for workflow in found for _, child in workflow.children()}
+    return sorted(dict.fromkeys(found), key=lambda w: id(w) in inner)
+
+
+def load_file(text: str, project: Project | None) -> Workflow[Any, Any]:
+    """The workflow `path.py:name`, `path.py` (its only one) or `path.yaml`."""
+    file, _, name = text.partition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise ProjectError(f"there is no file `{file}`", hint="write `path/to/file.py:name`")
+
+    if path.suffix in (".yaml", ".yml"):
+        return load_yaml(path, project or Project(root=path.parent))
+
+    module = _load_path(path, project)
+    if name:
+        return _named(module, name, file)
+
+    found = workflows_of(module)
+    if len(found) != 1:
+        names = [key for key, value in vars(module).items() if isinstance(value, Workflow)]
+        raise ProjectError(
+            f"`{file}` defines {len(found)} workflows" + (f": {', '.join(names)}" if names else ""),
+            hint=f"say which: `{file}:{names[0] if names else 'name'}`",
+        )
+
+    return found[0]
+
+
+def _load_path(path: Path, project: Project | None) -> ModuleType:
+    if project is not None and path.is_relative_to(project.root) and path.parent != project.root:
+        return project.module(path)
+
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    loader = spec.loader
+
+    def load() -> ModuleType:
+        loader.exec_module(module)
+        return module
+
+    return _imported(str(path), load)
+
+
+def _named(module: ModuleType, name: str, file: str) -> Workflow[Any, Any]:
+    workflows = {w.name: w for w in workflows_of(module)}
+    found = getattr(module, name, None) or workflows.get(name)
+    if not isinstance(found, Workflow):
+        raise UnknownName(f"workflow in `{file}`", name, [*workflows, *_workflow_names(module)])
+
+    return found
+
+
+def _workflow_names(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, Workflow)]
+
+
+def _imported(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except AgentflowError:
+        raise
+    except Exception as error:
+        raise ProjectError(
+            f"`{name}` cannot be loaded: {type(error).__name__}: {error}{_line(error)}"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    """Where in the project's own code an import failed."""
+    if isinstance(error, SyntaxError):
+        return ""
+
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if not file.startswith("<") and "agentflow/project" not in file:
+            place = f" ({file}:{trace.tb_lineno})"
+
+        trace = trace.tb_next
+
+    return place
+
+
+def load_yaml(path: Path, project: Project) -> Workflow[Any, Any]:
+    """The workflow that a YAML file defines."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path.name} is not YAML: {str(error).replace(chr(10), ' ')}") from None
+
+    if not isinstance(data, dict):
+        raise ProjectError(f"{path.name} holds no workflow", hint="it begins with `agentflow: 1` and `name:`")
+
+    project.importable()
+    return assemble(from_data(data, where=path.name), Place(str(path), 1), project.packages)
