@@ -1,0 +1,59 @@
+# `make run` and `make test` do all the set-up they need; `make check` is what CI runs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RECEIVER := .venv-receiver
+QUESTION ?= How much may a hotel cost in Lisbon, and who approves more?
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench setup receiver clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tools]' --group dev
+	touch $@
+
+# A browser for computer use, and `dot` for pictures: Debian's where we may install packages, else said how to get them.
+$(VENV)/system: $(VENV)/ready
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  if ! command -v chromium >/dev/null || ! command -v dot >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium graphviz fonts-dejavu-core >/dev/null; fi; \
+	else \
+	  command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(BIN)/playwright install chromium || true; \
+	  command -v dot >/dev/null || echo "graphviz is missing: 'agentflow draw' needs it for SVG and PNG"; \
+	fi
+	@touch $@
+
+setup: $(VENV)/system ## set up the environment
+
+run: setup ## answer a question from the sample handbook: make run QUESTION="..."
+	$(BIN)/agentflow run research question="$(QUESTION)"
+
+$(RECEIVER)/ready: tests/tracing/receiver-constraints.txt
+	$(PYTHON) -m venv $(RECEIVER)
+	$(RECEIVER)/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/tracing/receiver-constraints.txt
+	touch $@
+
+receiver: $(RECEIVER)/ready ## an environment with a real OTLP receiver, for the tests
+
+test: setup receiver ## the whole suite
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/ready ## format, lint, types, layers, workflows
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/agentflow check
+
+bench: setup ## what the engine, the planner and the index cost
+	$(BIN)/python tests/benchmarks/engine_cost.py
+	$(BIN)/python tests/benchmarks/planner_accuracy.py tests/models/planner_heldout.jsonl
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) $(RECEIVER) dist build traces/*.db traces/*.db-* traces/artifacts traces/index

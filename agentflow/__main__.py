@@ -1,0 +1,5 @@
+"""`python -m agentflow` is the launcher."""
+
+from agentflow.cli import main
+
+main()

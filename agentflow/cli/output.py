@@ -1,0 +1,115 @@
+"""What the launcher prints: one JSON document, or text for a person; and what its exit codes mean."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from agentflow.events import ErrorInfo, Payload
+from agentflow.evidence import Answer, Evidence, fields_of
+from agentflow.exceptions import AgentflowError, DefinitionError, JournalError, RunError
+
+DONE, FAILED, WRONG_USE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_CODES = {"done": DONE, "waiting": WAITING, "interrupted": INTERRUPTED}
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON data."""
+    return Payload(value).data
+
+
+def print_json(document: Any) -> None:
+    """Print the one JSON document of a `--json` command."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_error(error: AgentflowError, *, as_json: bool) -> None:
+    """Say what went wrong and how to mend it."""
+    if as_json:
+        print_json({"error": error_data(error)})
+        return
+
+    err.print(f"[bold red]error:[/] {escape(str(error))}")
+    if error.hint:
+        err.print(f"[cyan]hint:[/] {escape(error.hint)}")
+
+
+def error_data(error: AgentflowError) -> dict[str, Any]:
+    """An error as JSON data; the problems of a definition one by one."""
+    data: dict[str, Any] = {"kind": type(error).__name__, "message": str(error), "hint": error.hint}
+    if isinstance(error, DefinitionError):
+        data["problems"] = plain(error.problems)
+
+    return data
+
+
+def exit_code(error: AgentflowError) -> int:
+    """What the process ends with: 1 for a run that failed, 2 for a call or a definition that is wrong."""
+    return FAILED if isinstance(error, RunError | JournalError) else WRONG_USE
+
+
+def citations_of(value: Any) -> list[Evidence]:
+    """The citations of all answers inside an output, in order."""
+    if isinstance(value, Answer):
+        return list(value.citations)
+
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [c for item in value for c in citations_of(item)]
+
+    return [c for item in fields_of(value).values() for c in citations_of(item)]
+
+
+def print_output(value: Any) -> None:
+    """An output for a person: answers with their sources, lists item by item, else JSON."""
+    if isinstance(value, str):
+        out.print(escape(value))
+    elif isinstance(value, Answer):
+        out.print(escape(value.text))
+        print_citations(value.citations)
+    elif answers := {k: v for k, v in fields_of(value).items() if isinstance(v, Answer)}:
+        rest = {k: v for k, v in fields_of(value).items() if k not in answers and v not in (None, "", [])}
+        for name, item in rest.items():
+            out.print(f"[bold]{name}[/]: {escape(item if isinstance(item, str) else _json(item))}")
+
+        for item in answers.values():
+            print_output(item)
+    elif isinstance(value, list) and value and all(isinstance(item, Evidence) for item in value):
+        print_citations(value, with_text=True)
+    else:
+        out.print(escape(_json(value)))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, indent=2)
+
+
+def print_citations(citations: Sequence[Evidence], *, with_text: bool = False) -> None:
+    """Numbered sources, each with the exact place."""
+    if citations:
+        out.print()
+
+    for number, item in enumerate(citations, 1):
+        place = f" · {item.place}" if item.place else ""
+        out.print(f"[cyan]\\[{number}][/] {escape(item.source)}[dim]{escape(place)}[/]")
+        if with_text:
+            out.print(f"    {escape(' '.join(item.text.split())[:200])}", style="dim")
+
+
+def print_failure(step: str, error: ErrorInfo) -> None:
+    """How a run failed, with the step's own error."""
+    where = f"step `{step}`: " if step else ""
+    err.print(f"[bold red]failed:[/] {escape(where)}{escape(error.kind)}: {escape(error.message)}")
+    if error.hint:
+        err.print(f"[cyan]hint:[/] {escape(error.hint)}")
+
+    if error.traceback:
+        err.print(escape(error.traceback), style="dim")

@@ -1,0 +1,125 @@
+"""`runs` and `show`: what is in the journal, and what happened in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from agentflow.app import load
+from agentflow.cli.output import DONE, out, plain, print_json
+from agentflow.cli.running import current_journal
+from agentflow.events import Event, RunFailed, RunStarted
+from agentflow.journal import RunRow
+from agentflow.tracing.ids import hex_trace_id
+from agentflow.tracing.spans import SpanData, spans_of
+
+COLOURS = {"done": "green", "failed": "red", "waiting": "cyan", "interrupted": "yellow", "open": "yellow"}
+BAR = 28
+
+
+def list_runs(limit: int, *, as_json: bool) -> int:
+    """Print the runs of the journal; gives the exit code."""
+    rows = asyncio.run(_rows())[:limit]
+    if as_json:
+        print_json({"runs": [{**plain(row), "trace_id": hex_trace_id(row.run)} for row in rows]})
+        return DONE
+
+    if not rows:
+        out.print("no runs yet")
+        return DONE
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "workflow", "status", "started", "took", "events"):
+        table.add_column(name, justify="right" if name in ("took", "events") else "left")
+
+    for row in rows:
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started / 1e9))
+        took = f"{(row.updated - row.started) / 1e9:.1f} s"
+        status = Text(row.status, style=COLOURS.get(row.status, ""))
+        table.add_row(row.run, row.workflow, status, started, took, str(row.events))
+
+    out.print(table)
+    return DONE
+
+
+async def _rows() -> list[RunRow]:
+    journal = current_journal()
+    try:
+        return await journal.runs()
+    finally:
+        await journal.close()
+
+
+async def _events(run_id: str) -> tuple[list[Event], str]:
+    journal = current_journal()
+    try:
+        return await load(journal, run_id), await journal.head(run_id)
+    finally:
+        await journal.close()
+
+
+def show_run(run_id: str, *, as_json: bool) -> int:
+    """Print one run's trace; gives the exit code."""
+    events, head = asyncio.run(_events(run_id))
+    spans = spans_of(events, include_open=True)
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    if as_json:
+        print_json({"run_id": run_id, "workflow": started.workflow, "head": head, "spans": plain(spans)})
+        return DONE
+
+    _print_tree(spans)
+    last = events[-1]
+    if isinstance(last, RunFailed):
+        out.print(f"\n[red]failed:[/] {escape(last.step)} {escape(last.error.kind)}: {escape(last.error.message)}")
+
+    out.print(f"\n[dim]trace {hex_trace_id(run_id)}  head {head[:16]}  {len(events)} events  {len(spans)} spans[/]")
+    return DONE
+
+
+def _print_tree(spans: Sequence[SpanData]) -> None:
+    children: dict[Any, list[SpanData]] = {}
+    known = {span.span_id for span in spans}
+    for span in sorted(spans, key=lambda s: (s.start, s.end)):
+        parent = span.parent_id if span.parent_id in known else None
+        children.setdefault(parent, []).append(span)
+
+    begin = min(span.start for span in spans)
+    total = max(1, max(span.end for span in spans) - begin)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, width=BAR)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
+    todo = [(span, 0) for span in reversed(children.get(None, []))]
+    while todo:
+        span, depth = todo.pop()
+        name = Text("  " * depth + span.name, style="red" if span.error else "")
+        table.add_row(name, f"{(span.end - span.start) / 1e9:.3f} s", _bar(span, begin, total), _remark(span))
+        todo += [(child, depth + 1) for child in reversed(children.get(span.span_id, []))]
+
+    out.print(table)
+
+
+def _bar(span: SpanData, begin: int, total: int) -> Text:
+    first = int((span.start - begin) / total * (BAR - 1))
+    length = max(1, round((span.end - span.start) / total * BAR))
+    length = min(length, BAR - first)
+    return Text(" " * first + "━" * length, style="red" if span.error else "cyan")
+
+
+def _remark(span: SpanData) -> str:
+    if span.error:
+        return span.error
+
+    known = span.attributes
+    tokens = sum(int(known.get(f"gen_ai.usage.{side}_tokens") or 0) for side in ("input", "output"))
+    words = [f"{tokens} tokens" if tokens else ""]
+    words += [str(known[key]) for key in ("gen_ai.tool.call.arguments", "agentflow.plan.thought") if key in known]
+    return "  ".join(filter(None, words))[:160]

@@ -1,0 +1,201 @@
+"""A run as a person watches it: which steps run, how long, what the planner chose and why, tokens and money."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from agentflow.engine.notices import Delta
+from agentflow.events import (
+    ApprovalAsked,
+    ApprovalGiven,
+    Event,
+    MapExpanded,
+    OperationFinished,
+    OperationStarted,
+    StepFailed,
+    StepFinished,
+    StepStarted,
+    TimerSet,
+)
+
+MARKS = {"run": "◐", "done": "✓", "fail": "✗", "wait": "…"}
+STYLES = {"run": "yellow", "done": "green", "fail": "red", "wait": "cyan"}
+SHOWN_ROWS = 40
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of the view."""
+
+    label: str
+    depth: int
+    started: int
+    state: str = "run"
+    ended: int = 0
+    note: str = ""
+    stream: str = ""
+
+    def text(self, now: int) -> Text:
+        seconds = ((self.ended or now) - self.started) / 1e9
+        line = Text("  " * self.depth)
+        line.append(f"{MARKS[self.state]} ", style=STYLES[self.state])
+        line.append(self.label, style="bold" if self.depth == 0 else "")
+        line.append(f"  {seconds:.2f} s", style="dim")
+        note = self.note or self.stream[-90:].replace("\n", " ")
+        if note:
+            line.append(f"  {note}", style="dim" if self.state != "fail" else "red")
+
+        return line
+
+
+@dataclass
+class RunView:
+    """An observer of a run that prints it: live on a terminal, line by line elsewhere."""
+
+    console: Console
+    live: bool
+    rows: dict[str, Row] = field(default_factory=dict[str, Row])
+    _live: Live | None = None
+
+    def __enter__(self) -> RunView:
+        if self.live:
+            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=8)
+            self._live.start()
+
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __call__(self, event: Event | Delta) -> None:
+        match event:
+            case Delta(step, text):
+                self._stream(step, text)
+            case StepStarted():
+                self._begin(event.step, Row(event.step, event.step.count("/"), event.at))
+                if event.attempt > 1:
+                    self.rows[event.step].note = f"attempt {event.attempt}"
+            case MapExpanded():
+                self.rows[event.step].note = f"{event.count} items"
+            case StepFinished():
+                self._end(event.step, event.at, "done", "")
+            case StepFailed():
+                self._end(event.step, event.at, "fail", f"{event.error.kind}: {event.error.message}")
+            case OperationStarted():
+                self._operation(event)
+            case OperationFinished():
+                self._operation_ended(event)
+            case _:
+                self._other(event)
+
+    def _other(self, event: Event) -> None:
+        match event:
+            case ApprovalAsked():
+                self.rows[event.step].state = "wait"
+                self.rows[event.step].note = "waits for a person"
+            case ApprovalGiven():
+                word = "approved" if event.approved else "refused"
+                self.rows[event.step].note = f"{word} by {event.by}"
+            case TimerSet():
+                row = self.rows[event.step]
+                row.state, row.note = "wait", f"{row.note} until {clock(event.due)}".strip()
+            case _:
+                pass
+
+    def _begin(self, key: str, row: Row) -> None:
+        self.rows[key] = row
+
+    def _end(self, key: str, at: int, state: str, note: str) -> None:
+        row = self.rows.get(key)
+        if row is None:
+            return
+
+        row.ended, row.state, row.stream = at, state, ""
+        row.note = note or row.note
+        if not self.live:
+            self.console.print(row.text(at))
+
+    def _operation(self, event: OperationStarted) -> None:
+        depth = event.step.count("/") + 1 + (1 if event.parent else 0)
+        label = f"{VERBS.get(event.kind, event.kind)} {event.name}"
+        if event.kind == "tool" and event.request is not None:
+            label = f"{event.name}({_arguments(event.request.data)})"
+
+        self._begin(f"{event.step}/{event.operation}", Row(label, depth, event.at))
+
+    def _operation_ended(self, event: OperationFinished) -> None:
+        key = f"{event.step}/{event.operation}"
+        if event.error is not None:
+            self._end(key, event.at, "fail", event.error.message)
+            return
+
+        self._end(key, event.at, "done", _note(event))
+
+    def _stream(self, step: str, text: str) -> None:
+        running = [row for key, row in self.rows.items() if key.startswith(step) and row.state == "run"]
+        if running:
+            running[-1].stream = (running[-1].stream + text)[-400:]
+
+    def _render(self) -> RenderableType:
+        now = time.time_ns()
+        rows = list(self.rows.values())
+        shown = rows if len(rows) <= SHOWN_ROWS else [r for r in rows if r.depth == 0 or r.state == "run"][-SHOWN_ROWS:]
+        return Group(*(row.text(now) for row in shown))
+
+
+VERBS = {"chat": "ask", "plan": "plan", "agent": "agent", "retrieval": "retrieve from", "embeddings": "embed with"}
+
+
+def _arguments(arguments: Any) -> str:
+    if not isinstance(arguments, Mapping):
+        return str(arguments)[:80]
+
+    known = cast("Mapping[str, Any]", arguments)
+    return ", ".join(f"{name}={value!r:.60}" for name, value in known.items())
+
+
+def _note(event: OperationFinished) -> str:
+    parts: list[str] = []
+    result = event.result.data if event.result is not None else None
+    if isinstance(result, dict):
+        known = cast("dict[str, Any]", result)
+        if "thought" in known:
+            parts.append(str(known["thought"]))
+    elif isinstance(result, list):
+        parts.append(f"{len(cast('list[Any]', result))} results")
+
+    if event.usage:
+        parts.append(usage_note(event.usage))
+
+    return "  ".join(filter(None, parts))
+
+
+def usage_note(usage: Mapping[str, Any]) -> str:
+    """Tokens and money in a few words."""
+    tokens = int(usage.get("input_tokens") or 0) + int(usage.get("output_tokens") or 0)
+    usd = usage.get("usd")
+    words = [f"{tokens:,} tokens"] if tokens else []
+    if usd:
+        words.append(f"${usd:.4f}")
+
+    return ", ".join(words)
+
+
+def clock(at: int) -> str:
+    """A time of day, here, of nanoseconds since the epoch."""
+    return time.strftime("%H:%M:%S", time.localtime(at / 1e9))
+
+
+def quoted(text: str) -> str:
+    """Text that Rich prints as it is."""
+    return escape(text)

@@ -1,0 +1,94 @@
+"""Research: a question in, a brief out whose every statement cites the passage it comes from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from agentflow import Agent, Answer, Budget, Context, Evidence, Planner, Workflow, step
+from tools.browser import browse
+from tools.files import file_search
+from tools.web import web_search
+
+PASSAGES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What somebody wants to know."""
+
+    question: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """A question and the passages to answer it from; `feedback` says what was wrong with an earlier answer."""
+
+    question: str
+    evidence: list[Evidence]
+    feedback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision(Material):
+    """Material that goes back to the writer."""
+
+
+plan = Planner(
+    "plan",
+    takes=Question,
+    gives=list[Evidence],
+    tools=[file_search, web_search, browse],
+    max_calls=12,
+    max_rounds=3,
+    prompt="prompts/plan.md",
+)
+
+
+@step
+async def select(evidence: list[Evidence], ctx: Context) -> Material:
+    """Keep the best passages, each once; the order of the tools' own ranking is kept."""
+    found: dict[tuple[str, str], Evidence] = {}
+    for item in evidence:
+        found.setdefault((item.source, item.text), item)
+
+    return Material(question=ctx.input.question, evidence=list(found.values())[:PASSAGES])
+
+
+write = Agent("write", takes=Material, gives=Answer, prompt="prompts/brief.md", max_turns=4)
+
+
+@step
+async def check(answer: Answer, ctx: Context) -> Answer | Revision:
+    """An answer passes when each of its paragraphs cites a passage, or when there was nothing to cite."""
+    material = ctx.output(select)
+    uncited = [line for line in answer.text.splitlines() if line.strip() and not re.search(r"\[\d+\]", line)]
+    if not material.evidence or answer.citations and not uncited or _says_nothing_found(answer):
+        return answer
+
+    feedback = "These statements cite no passage: " + " / ".join(line.strip()[:120] for line in uncited)
+    return Revision(question=material.question, evidence=material.evidence, feedback=feedback)
+
+
+def _says_nothing_found(answer: Answer) -> bool:
+    return "nothing" in answer.text.lower() and not answer.citations
+
+
+@step
+async def finish(answer: Answer) -> Answer:
+    """The brief as it is handed over."""
+    return answer
+
+
+research = Workflow(
+    "research",
+    start=plan,
+    end=finish,
+    edges=[
+        plan >> select >> write >> check,
+        check.on(Revision, at_most=2) >> write,
+        check.on(Answer) >> finish,
+    ],
+    budget=Budget(model_calls=30, tool_calls=40, minutes=15),
+    description="Answer a question with a cited brief from files, the web and sites.",
+)
