@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from agentflow import exceptions
@@ -22,6 +22,7 @@ from agentflow.exceptions import InputInvalid, ProjectError, RunError, StepFaile
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
 from agentflow.spec import to_data
+from agentflow.steps.prompting import field_names
 from agentflow.tracing.ids import hex_trace_id
 from agentflow.typeref import short_name, type_name
 from agentflow.version import VERSION
@@ -125,14 +126,24 @@ def coerce_input(workflow: Workflow[Any, Any], value: Any) -> Any:
     """`value` as what the workflow takes; raises `InputInvalid` that names each field, what it wants and what came."""
     from pydantic import ValidationError
 
+    wanted = f"it takes `{short_name(type_name(workflow.takes))}`{_shape(workflow.takes)}"
+    if unknown := _unknown_fields(workflow.takes, value):
+        raise InputInvalid(f"workflow `{workflow.name}`", unknown, hint=wanted)
+
     try:
         return adapter(workflow.takes).validate_python(value)
     except ValidationError as error:
         details = [_fault(e) for e in error.errors()]
-        wanted = short_name(type_name(workflow.takes))
-        raise InputInvalid(
-            f"workflow `{workflow.name}`", details, hint=f"it takes `{wanted}`{_shape(workflow.takes)}"
-        ) from None
+        raise InputInvalid(f"workflow `{workflow.name}`", details, hint=wanted) from None
+
+
+def _unknown_fields(type_: Any, value: Any) -> list[str]:
+    names = field_names(type_)
+    if names is None or type_ is str or not isinstance(value, Mapping):
+        return []
+
+    given = cast("Mapping[str, Any]", value)
+    return [f"`{key}`: there is no such field" for key in given if key not in names]
 
 
 def _fault(error: Any) -> str:
@@ -142,8 +153,6 @@ def _fault(error: Any) -> str:
 
 
 def _shape(type_: Any) -> str:
-    from agentflow.steps.prompting import field_names
-
     names = field_names(type_)
     return f" with {', '.join(sorted(names))}" if names and type_ is not str else ""
 
@@ -189,6 +198,25 @@ class Run(Generic[T]):
 
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+    def decide(self, step: str | None, decision: Decision) -> None:
+        """Answer an approval that a resumed run waits for; `step` may be left out where only one waits."""
+        waiting = self.runner.waiting()
+        chosen = [a for a in waiting if step in (None, a.id, a.node.id)]
+        if len(chosen) == 1:
+            by = decision.by or user_name()
+            self.runner.decide(chosen[0], approved=decision.approved, by=by, comment=decision.comment)
+            return
+
+        names = [a.id for a in waiting]
+        if step is not None and not chosen:
+            raise UnknownName("waiting step", step, names)
+
+        some = ", ".join(f"`{name}`" for name in names)
+        raise ProjectError(
+            f"run `{self.id}` waits for {some}" if names else f"run `{self.id}` waits for nobody",
+            hint="name the step to answer" if names else f"look at it: agentflow show {self.id}",
+        )
 
     def cancel(self, reason: str = "cancelled") -> None:
         """End the run for good; what is running is stopped."""

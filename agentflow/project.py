@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -101,6 +102,9 @@ class Project:
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
 
+        for package in self.packages:
+            _claim(package, self.root / package)
+
 
 def find_project(start: Path | None = None) -> Project:
     """The project that `start` (the current folder) lies in; raises `ProjectError` where there is none."""
@@ -144,6 +148,29 @@ def open_journal(url: str, root: Path) -> Journal:
         )
 
     return SqliteJournal(root / path)
+
+
+def _claim(package: str, folder: Path) -> None:
+    """Have `package` mean this folder, whatever other distribution installs a package of that name."""
+    known = sys.modules.get(package)
+    if not folder.is_dir() or (known is not None and str(folder) in list(getattr(known, "__path__", ()))):
+        return
+
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+
+    init = folder / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        package, init if init.is_file() else None, submodule_search_locations=[str(folder)]
+    )
+    if spec is None:  # a folder without __init__.py
+        spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[package] = module
+    if spec.loader is not None and init.is_file():
+        spec.loader.exec_module(module)
 
 
 def workflows_of(module: ModuleType) -> list[Workflow[Any, Any]]:

@@ -36,7 +36,7 @@ class Workflow(Step[In_contra, Out_co]):
     ) -> None:
         first, last = start.entries()[0], end.exit().step
         super().__init__(name, takes=first.takes, gives=last.gives, place=caller(2))
-        wiring = wire([start, end, *edges], [first, last])
+        wiring = wire([start, *edges, end], [first, last])
         ends = (first.name, last.name)
         self._assemble(wiring, ends, budget=budget, description=description)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException
 
 from agentflow.cli.output import FAILED, INTERRUPTED, WRONG_USE, exit_code, print_error
 from agentflow.exceptions import AgentflowError
+
+# Typer carries its own copy of Click; this is the base of what it raises for a wrong call, wherever that copy lies.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="agentflow",
@@ -140,8 +142,8 @@ def run_launcher() -> None:
     except AgentflowError as error:
         print_error(error, as_json=as_json)
         code = exit_code(error)
-    except ClickException as error:
-        print_error(AgentflowError(error.format_message(), hint="see `agentflow --help`"), as_json=as_json)
+    except UsageError as error:
+        print_error(AgentflowError(str(error), hint="see `agentflow --help`"), as_json=as_json)
         code = WRONG_USE
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

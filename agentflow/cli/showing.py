@@ -100,11 +100,19 @@ def _print_tree(spans: Sequence[SpanData]) -> None:
     todo = [(span, 0) for span in reversed(children.get(None, []))]
     while todo:
         span, depth = todo.pop()
-        name = Text("  " * depth + span.name, style="red" if span.error else "")
+        name = Text("  " * depth + _label(span), style="red" if span.error else "")
         table.add_row(name, f"{(span.end - span.start) / 1e9:.3f} s", _bar(span, begin, total), _remark(span))
         todo += [(child, depth + 1) for child in reversed(children.get(span.span_id, []))]
 
     out.print(table)
+
+
+def _label(span: SpanData) -> str:
+    """A step by its activation, so that visits and items can be told apart; other spans by their name."""
+    activation = span.attributes.get("agentflow.step.activation")
+    attempt = span.attributes.get("agentflow.step.attempt", 1)
+    again = f" (attempt {attempt})" if attempt != 1 else ""
+    return f"step {str(activation).rpartition('/')[2]}{again}" if activation and span.name.startswith("step ") else span.name
 
 
 def _bar(span: SpanData, begin: int, total: int) -> Text:
@@ -121,5 +129,5 @@ def _remark(span: SpanData) -> str:
     known = span.attributes
     tokens = sum(int(known.get(f"gen_ai.usage.{side}_tokens") or 0) for side in ("input", "output"))
     words = [f"{tokens} tokens" if tokens else ""]
-    words += [str(known[key]) for key in ("gen_ai.tool.call.arguments", "agentflow.plan.thought") if key in known]
+    words += [str(known[key]) for key in ("gen_ai.tool.call.arguments", "agentflow.plan.thought", "agentflow.approval.by") if key in known]
     return "  ".join(filter(None, words))[:160]

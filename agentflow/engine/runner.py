@@ -103,7 +103,7 @@ class Runner:
         self.causes: dict[str, BaseException] = {}
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self.input: Any = None
-        self._scope = scope
+        self.scope = scope
         self._seq = 0
         self._inbox: deque[Draft] = deque()
         self._launch: list[Activation] = []
@@ -353,7 +353,7 @@ class Runner:
             recorder=recorder,
         )
         try:
-            with entered(context), self._scope(activation.id, attempt) if self._scope else nullcontext():
+            with entered(context), self.scope(activation.id, attempt) if self.scope else nullcontext():
                 result = await self._call(work, activation.input.value(work.takes), context)
         except Exception as error:  # noqa: BLE001 - whatever a step raises becomes an event
             self._failed(activation, error)
