@@ -171,9 +171,10 @@ class Run(Generic[T]):
         self._started = time.monotonic()
 
     def __await__(self) -> Generator[Any, None, T]:
-        return self._output().__await__()
+        return self.output().__await__()
 
-    async def _output(self) -> T:
+    async def output(self) -> T:
+        """The output; raises what ended the run where it has none."""
         return (await self.result()).unwrap()
 
     async def result(self) -> Result[T]:
