@@ -346,20 +346,21 @@ async def load(journal: Journal | None, run_id: str) -> list[Event]:
 
 
 def _runner(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> Runner:
-    shared: dict[str, Any] = {}
-    if settings.models:
-        shared["models"] = _pool_with(settings.models)
-
-    return Runner(
+    pool = _pool_with(settings.models) if settings.models else None
+    runner = Runner(
         compile_workflow(workflow),
         settings.journal or MemoryJournal(),
         run_id,
         model=settings.model,
         root=settings.root,
-        shared=shared,
+        shared={"models": pool} if pool is not None else {},
         observers=settings.observers,
         scope=settings.scope,
     )
+    if pool is not None:
+        runner.closers.append(pool.aclose)
+
+    return runner
 
 
 def _pool_with(models: Mapping[str, Any]) -> Any:

@@ -45,20 +45,19 @@ class SiteReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class Errand:
     """The task as it goes to the browser."""
 
     task: str
-    url: str
 
 
 @step
-async def read_task(task: SiteTask) -> Looked:
+async def read_task(task: SiteTask) -> Errand:
     """Take what the browser needs of the task; the form's values stay here until a person approved them."""
-    return Looked(task=task.task, url=task.url)
+    return Errand(task=f"{task.task.rstrip()} Look it up in the browser at {task.url}")
 
 
-look = Planner("look", takes=Looked, gives=list[Evidence], tools=[browse], max_calls=4, max_rounds=2)
+look = Planner("look", takes=Errand, gives=list[Evidence], tools=[browse], max_calls=4, max_rounds=2)
 
 
 @step

@@ -20,7 +20,9 @@ from agentflow.tracing.ids import hex_trace_id
 from agentflow.tracing.spans import SpanData, spans_of
 
 COLOURS = {"done": "green", "failed": "red", "waiting": "cyan", "interrupted": "yellow", "open": "yellow"}
-BAR = 28
+BAR = 24
+# Columns of a terminal from which remarks have room.
+WIDE = 120
 
 
 def list_runs(limit: int, *, as_json: bool) -> int:
@@ -92,19 +94,21 @@ def _print_tree(spans: Sequence[SpanData]) -> None:
 
     begin = min(span.start for span in spans)
     total = max(1, max(span.end for span in spans) - begin)
+    wide = not out.is_terminal or out.width >= WIDE
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=56)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True, width=BAR)
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2, style="dim")
+    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
     todo = [(span, 0) for span in reversed(children.get(None, []))]
     while todo:
         span, depth = todo.pop()
         name = Text("  " * depth + _label(span), style="red" if span.error else "")
-        table.add_row(name, f"{(span.end - span.start) / 1e9:.3f} s", _bar(span, begin, total), _remark(span))
+        table.add_row(name, f"{(span.end - span.start) / 1e9:.3f} s", _bar(span, begin, total), _remark(span) if wide else "")
         todo += [(child, depth + 1) for child in reversed(children.get(span.span_id, []))]
 
-    out.print(table)
+    # Where the output is piped there is no width to keep to.
+    out.print(table, width=None if out.is_terminal else 200)
 
 
 def _label(span: SpanData) -> str:

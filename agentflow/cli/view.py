@@ -42,6 +42,7 @@ class Row:
     ended: int = 0
     note: str = ""
     stream: str = ""
+    kind: str = "step"
 
     def text(self, now: int) -> Text:
         seconds = ((self.ended or now) - self.started) / 1e9
@@ -64,6 +65,7 @@ class RunView:
     live: bool
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
     _live: Live | None = None
+    _announced: set[str] = field(default_factory=set[str])
 
     def __enter__(self) -> RunView:
         if self.live:
@@ -86,7 +88,7 @@ class RunView:
                 if event.attempt > 1:
                     self.rows[event.step].note = f"attempt {event.attempt}"
             case MapExpanded():
-                self.rows[event.step].note = f"{event.count} items"
+                self._row(event.step, event.at).note = f"{event.count} items"
             case StepFinished():
                 self._end(event.step, event.at, "done", "")
             case StepFailed():
@@ -101,37 +103,45 @@ class RunView:
     def _other(self, event: Event) -> None:
         match event:
             case ApprovalAsked():
-                self.rows[event.step].state = "wait"
-                self.rows[event.step].note = "waits for a person"
+                row = self._row(event.step, event.at)
+                row.state, row.note = "wait", "waits for a person"
             case ApprovalGiven():
                 word = "approved" if event.approved else "refused"
-                self.rows[event.step].note = f"{word} by {event.by}"
+                self._row(event.step, event.at).note = f"{word} by {event.by}"
             case TimerSet():
-                row = self.rows[event.step]
+                row = self._row(event.step, event.at)
                 row.state, row.note = "wait", f"{row.note} until {clock(event.due)}".strip()
             case _:
                 pass
+
+    def _row(self, key: str, at: int) -> Row:
+        # A run that is taken up goes on with steps that began before anybody watched.
+        if key not in self.rows:
+            self.rows[key] = Row(key, key.count("/"), at)
+
+        return self.rows[key]
 
     def _begin(self, key: str, row: Row) -> None:
         self.rows[key] = row
 
     def _end(self, key: str, at: int, state: str, note: str) -> None:
-        row = self.rows.get(key)
-        if row is None:
-            return
-
+        row = self._row(key, at)
         row.ended, row.state, row.stream = at, state, ""
         row.note = note or row.note
         if not self.live:
             self.console.print(row.text(at))
 
     def _operation(self, event: OperationStarted) -> None:
+        if not self.live and event.step not in self._announced:
+            self._announced.add(event.step)
+            self.console.print(self._row(event.step, event.at).text(event.at))
+
         depth = event.step.count("/") + 1 + (1 if event.parent else 0)
         label = f"{VERBS.get(event.kind, event.kind)} {event.name}"
         if event.kind == "tool" and event.request is not None:
             label = f"{event.name}({_arguments(event.request.data)})"
 
-        self._begin(f"{event.step}/{event.operation}", Row(label, depth, event.at))
+        self._begin(f"{event.step}/{event.operation}", Row(label, depth, event.at, kind=event.kind))
 
     def _operation_ended(self, event: OperationFinished) -> None:
         key = f"{event.step}/{event.operation}"
@@ -139,7 +149,7 @@ class RunView:
             self._end(key, event.at, "fail", event.error.message)
             return
 
-        self._end(key, event.at, "done", _note(event))
+        self._end(key, event.at, "done", _note(event, self._row(key, event.at).kind))
 
     def _stream(self, step: str, text: str) -> None:
         running = [row for key, row in self.rows.items() if key.startswith(step) and row.state == "run"]
@@ -164,14 +174,14 @@ def _arguments(arguments: Any) -> str:
     return ", ".join(f"{name}={value!r:.60}" for name, value in known.items())
 
 
-def _note(event: OperationFinished) -> str:
+def _note(event: OperationFinished, kind: str) -> str:
     parts: list[str] = []
     result = event.result.data if event.result is not None else None
     if isinstance(result, dict):
         known = cast("dict[str, Any]", result)
         if "thought" in known:
             parts.append(str(known["thought"]))
-    elif isinstance(result, list):
+    elif isinstance(result, list) and kind in ("tool", "retrieval"):
         parts.append(f"{len(cast('list[Any]', result))} results")
 
     if event.usage:

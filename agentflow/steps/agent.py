@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentflow.context import Context
 from agentflow.evidence import Answer, Evidence, cite, evidence_in
@@ -13,6 +13,9 @@ from agentflow.steps.function import Retries, retry_policy
 from agentflow.steps.modelling import model_pool
 from agentflow.steps.prompting import fill, input_text, load_prompt
 from agentflow.tools import Tool
+
+if TYPE_CHECKING:
+    from agentflow.models.agent import AgentSpec
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -99,42 +102,45 @@ class Agent(Step[A, B]):
         from agentflow.models.agent import AgentCall, run_agent  # loads the SDK
 
         given = evidence_in(value)
-        call = AgentCall(**self.described(value), text=input_text(value), model=self.model or ctx.model)
-        result = await run_agent(call, model_pool(ctx), first_number=len(given) + 1)
+        call = AgentCall(
+            spec=self.described(value),
+            text=input_text(value),
+            model=self.model or ctx.model,
+            first_number=len(given) + 1,
+        )
+        result = await run_agent(call, model_pool(ctx))
         if self.gives is Answer:
             return cite(str(result.output), [*given, *result.evidence])
 
         if self.gives == list[Evidence]:
-            return list(result.evidence)
+            return result.evidence
 
         return result.output
 
-    def described(self, value: Any) -> dict[str, Any]:
-        """The agent as the fields of an `AgentSpec`, its prompt filled from `value`."""
-        from agentflow.models.agent import AgentSpec
-
-        def inner(agent: Agent[Any, Any]) -> AgentSpec:
-            return AgentSpec(**agent.described(value), model=agent.model or None)
+    def described(self, value: Any) -> AgentSpec:
+        """The agent as the models layer runs it, its prompt filled from `value`."""
+        from agentflow.models.agent import AgentSpec  # loads the SDK
 
         instructions = fill(self.prompt, value)
         if self.gives is Answer:
             instructions = f"{instructions}\n\n{CITE_INSTRUCTIONS}".strip()
 
         plain_text = self.gives is Answer or self.gives == list[Evidence]
-        return {
-            "name": self.name,
-            "description": self.description or (self.prompt.splitlines() or [""])[0],
-            "instructions": instructions,
-            "tools": self.tools,
-            "output": str if plain_text else self.gives,
-            "model_settings": self.settings or None,
-            "max_turns": self.max_turns,
-            "handoffs": tuple(inner(agent) for agent in self.handoffs),
-            "agents_as_tools": tuple(inner(agent) for agent in self.agents_as_tools),
-            "input_guardrails": self.input_guardrails,
-            "output_guardrails": self.output_guardrails,
-            "mcp_servers": self.mcp_servers,
-        }
+        return AgentSpec(
+            name=self.name,
+            description=self.description or (self.prompt.splitlines() or [""])[0],
+            instructions=instructions,
+            tools=self.tools,
+            output=str if plain_text else self.gives,
+            model=self.model or None,
+            settings=self.settings or None,
+            max_turns=self.max_turns,
+            handoffs=tuple(agent.described(value) for agent in self.handoffs),
+            agents_as_tools=tuple(agent.described(value) for agent in self.agents_as_tools),
+            input_guardrails=self.input_guardrails,
+            output_guardrails=self.output_guardrails,
+            mcp_servers=self.mcp_servers,
+        )
 
 
 def _name_of(thing: Any) -> str:

@@ -6,7 +6,8 @@ import ast
 import asyncio
 import inspect
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast, get_type_hints, overload
 
 from agentflow.context import Context
@@ -25,22 +26,22 @@ class FunctionStep(Step[In_contra, Out_co]):
     kind = "function"
 
     def __init__(self, function: Callable[..., Any], **limits: Any) -> None:
-        code = inspect.unwrap(function).__code__
+        place = _place(function)
         self.function = function
         self.__doc__ = function.__doc__
         self.is_async = inspect.iscoroutinefunction(function)
-        place = Place(code.co_filename, code.co_firstlineno)
         takes, gives, self.wants_context = _signature(function, place)
         super().__init__(function.__name__, takes=takes, gives=gives, place=place, **limits)
         self.call = f"{function.__module__}:{function.__qualname__}"
-        self.reads = _reads(function) if self.wants_context else ()
 
     async def __call__(self, value: In_contra, ctx: Context | None = None) -> Out_co:
         arguments = (value, ctx) if self.wants_context else (value,)
         if self.is_async:
             return cast("Out_co", await self.function(*arguments))
 
-        return cast("Out_co", await asyncio.to_thread(self.function, *arguments))
+        given = await asyncio.to_thread(self.function, *arguments)
+        # A plain wrapper around an async function gives what is still to be awaited.
+        return cast("Out_co", await given if inspect.isawaitable(given) else given)
 
     async def execute(self, value: Any, ctx: Context) -> Any:
         return await self(value, ctx)
@@ -55,38 +56,58 @@ class FunctionStep(Step[In_contra, Out_co]):
             call=self.call,
             timeout=base.timeout,
             retry=base.retry,
-            reads=base.reads,
+            reads=tuple(self.read_steps()),
         )
+
+    def read_steps(self) -> dict[str, Step[Any, Any] | None]:
+        """The steps whose output the function asks for by `ctx.output(step)`, by name, as far as its source tells."""
+        return _reads(self.function) if self.wants_context else {}
+
+
+def _place(function: Any) -> Place:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        what = f"`{function!r}` is not a function"
+        problem = Problem(code="AF120", what=what, where="`@step`", hint="give `@step` a function with typed parameters")
+        raise DefinitionError(str(getattr(function, "__name__", "step")), [problem])
+
+    return Place(code.co_filename, code.co_firstlineno)
 
 
 def _signature(function: Callable[..., Any], place: Place) -> tuple[Any, Any, bool]:
     parameters = list(inspect.signature(function).parameters.values())
+    hints = _hints(function, place)
+    for is_wrong, what, hint in _faults(function, parameters, hints):
+        if is_wrong:
+            raise _refused(function, place, what, hint)
+
+    return hints[parameters[0].name], hints["return"], len(parameters) == 2
+
+
+def _hints(function: Callable[..., Any], place: Place) -> dict[str, Any]:
     try:
-        hints = get_type_hints(function, localns=_enclosing_names(function), include_extras=True)
-    except NameError as error:
+        return get_type_hints(function, localns=_enclosing_names(function), include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise _refused(
             function, place, f"its annotations cannot be read: {error}", "import the type it names"
         ) from None
 
-    wants_context = len(parameters) == 2
-    if not 1 <= len(parameters) <= 2:
-        raise _refused(
-            function,
-            place,
-            f"it takes {len(parameters)} parameters",
-            "a step takes one value, and `ctx` if it needs it",
-        )
 
+def _faults(
+    function: Callable[..., Any], parameters: list[inspect.Parameter], hints: dict[str, Any]
+) -> Iterator[tuple[bool, str, str]]:
+    shape = "a step takes one value, and `ctx: Context` if it needs it"
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    yield not 1 <= len(parameters) <= 2, f"it takes {len(parameters)} parameters", shape
+    odd = [p for p in parameters if p.kind not in positional]
+    yield bool(odd), f"`{odd[0] if odd else ''}` cannot be given by place", shape
+    second = parameters[-1].name
+    no_context = len(parameters) == 2 and hints.get(second, Context if second == "ctx" else None) is not Context
+    yield no_context, f"its second parameter `{second}` is no `Context`", shape
     missing = [n for n in (parameters[0].name, "return") if n not in hints]
-    if missing:
-        raise _refused(
-            function,
-            place,
-            f"no type for {', '.join(f'`{n}`' for n in missing)}",
-            "annotate what it takes and gives",
-        )
-
-    return hints[parameters[0].name], hints["return"], wants_context
+    yield bool(missing), f"no type for {', '.join(f'`{n}`' for n in missing)}", "annotate what it takes and gives"
+    by_one = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    yield by_one, "it yields its values one by one", "return a list, which `each` can map over"
 
 
 def _enclosing_names(function: Callable[..., Any]) -> dict[str, Any]:
@@ -107,26 +128,36 @@ def _refused(function: Callable[..., Any], place: Place, what: str, hint: str) -
     return DefinitionError(function.__name__, [Problem(code="AF120", what=what, where=where, hint=hint)])
 
 
-def _reads(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the steps whose output the function asks for by `ctx.output(step)`, as far as its source tells."""
+def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, SyntaxError, TypeError):
-        return ()
+        return {}
 
-    scope = {**function.__globals__, **(inspect.getclosurevars(function).nonlocals)}
-    names: dict[str, None] = {}
+    scope = _scope(inspect.unwrap(function))
+    found: dict[str, Step[Any, Any] | None] = {}
     for node in ast.walk(tree):
         match node:
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id="ctx"), attr="output"), args=[ast.Name(id=name)]
             ):
                 target = scope.get(name)
-                names[target.name if isinstance(target, Step) else name] = None
+                known = target if isinstance(target, Step) else None
+                found[known.name if known else name] = known
             case _:
                 pass
 
-    return tuple(names)
+    return found
+
+
+def _scope(function: Any) -> dict[str, Any]:
+    scope = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        # A cell is empty where the name is only defined later.
+        with suppress(ValueError):
+            scope[name] = cell.cell_contents
+
+    return scope
 
 
 class _Decorator(Protocol):

@@ -16,4 +16,9 @@ def model_pool(ctx: Context) -> ModelPool:
     # The SDK costs about a second to import: it is loaded by the first step that asks a model.
     from agentflow.models.pool import ModelPool
 
-    return ctx.shared("models", lambda: ModelPool(os.environ))
+    def make() -> ModelPool:
+        pool = ModelPool(os.environ)
+        ctx.on_close(pool.aclose)
+        return pool
+
+    return ctx.shared("models", make)

@@ -1,0 +1,380 @@
+"""Agents on the SDK's Runner: agentflow's tools in, every activation and call recorded, typed results out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextvars import copy_context
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agents import (
+    Agent,
+    AgentsException,
+    FunctionTool,
+    InputGuardrail,
+    OutputGuardrail,
+    RunConfig,
+    RunContextWrapper,
+    Runner,
+    ToolErrorFormatterArgs,
+)
+from agents import Tool as SdkTool
+from agents.mcp import MCPServer
+from agents.tool_context import ToolContext
+
+from agentflow.evidence import Evidence
+from agentflow.exceptions import (
+    GuardrailTripped,
+    ModelCannot,
+    ModelRefused,
+    ModelTimeout,
+    ModelUnreachable,
+    ProjectError,
+)
+from agentflow.models.activation import Activation
+from agentflow.models.calls import STOPS, Approve, Calls, Use, all_required, jsonable, told
+from agentflow.models.catalog import ModelRef
+from agentflow.models.completion import answered
+from agentflow.models.errors import translated
+from agentflow.models.pool import ModelPool
+from agentflow.models.sdk import (
+    Model,
+    ModelResponse,
+    Settings,
+    TResponseStreamEvent,
+    bound,
+    completed_event,
+    counted,
+    model_settings,
+    offered,
+    output_schema,
+    tool_calls,
+)
+from agentflow.models.traced import TracedModel
+from agentflow.tools import Tool
+
+# An agent that was called as a tool fails the run with these: asking again would fail the same way.
+_AGENT_STOPS = (*STOPS, GuardrailTripped, ModelCannot, ModelRefused, ModelTimeout, ModelUnreachable)
+_ASKED = {
+    "type": "object",
+    "properties": {"input": {"type": "string", "description": "The task, with all that is needed for it."}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentSpec:
+    """An agent and those it may hand over to or call. Names must be unique; a missing model is inherited.
+
+    `max_turns` bounds an agent that is called as a tool, and those it hands over to.
+    """
+
+    name: str
+    description: str = ""
+    instructions: str = ""
+    tools: tuple[Tool[..., Any], ...] = ()
+    output: Any = str
+    model: Model | str | None = None
+    settings: Settings | None = None
+    max_turns: int = 10
+    handoffs: tuple[AgentSpec, ...] = ()
+    agents_as_tools: tuple[AgentSpec, ...] = ()
+    input_guardrails: tuple[InputGuardrail[Any], ...] = ()
+    output_guardrails: tuple[OutputGuardrail[Any], ...] = ()
+    mcp_servers: tuple[MCPServer, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentCall:
+    """What an agent is asked. `model` is what its agents inherit; `settings` and `max_turns` go before its own.
+
+    `first_number` is the number that the first piece of evidence gets.
+    """
+
+    spec: AgentSpec
+    text: str
+    model: Model | str = "embedded"
+    settings: Settings | None = None
+    max_turns: int | None = None
+    first_number: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentResult:
+    """What an agent run gave. `agent` is the one that answered; evidence `n` is `evidence[n - first_number]`."""
+
+    output: Any
+    usage: Mapping[str, int]
+    evidence: list[Evidence]
+    agent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What all the runs below one call have in common."""
+
+    pool: ModelPool
+    model: Model | str
+    calls: Calls
+    usage: Counter[str] = field(default_factory=Counter[str])
+
+
+async def run_agent(call: AgentCall, pool: ModelPool, *, approve: Approve | None = None) -> AgentResult:
+    """Run an agent to its answer.
+
+    `approve` is asked before each call of a tool that `needs_approval`; without it such calls are refused.
+    Raises `ModelTurnsExceeded`, `GuardrailTripped` and the errors of models.
+    """
+    shared = _Shared(pool=pool, model=call.model, calls=Calls(approve, call.first_number))
+    spec = replace(
+        call.spec,
+        settings=call.settings or call.spec.settings,
+        max_turns=call.max_turns or call.spec.max_turns,
+    )
+    output, name = await _Run(spec, shared).perform(call.text)
+    usage = {key: shared.usage[key] for key in sorted(shared.usage)}
+    return AgentResult(output=output, usage=usage, evidence=shared.calls.evidence, agent=name)
+
+
+class _Run:
+    """One loop of the SDK: the agents that hand over to one another, and the one that is at work."""
+
+    def __init__(self, spec: AgentSpec, shared: _Shared) -> None:
+        self.shared = shared
+        self.offered: list[str] = []
+        self._spec = spec
+        self._text = ""
+        self._outer = copy_context()
+        self._specs: dict[str, AgentSpec] = {}
+        self._agents: dict[str, Agent[Any]] = {}
+        self._call_ids: set[str] = set()
+
+    async def perform(self, text: str, **attributes: Any) -> tuple[Any, str]:
+        """The final output, and the name of the agent that gave it."""
+        self._text = text
+        self.active = await self._began(self._spec, attributes)
+        try:
+            for server in _servers(self._spec):
+                await self.shared.pool.connect(server)
+
+            agent = self._agent(self._spec)
+            result = await Runner.run(
+                agent, text, max_turns=self._spec.max_turns, run_config=self._run_config()
+            )
+        except BaseException as error:
+            known = self._known(error)
+            await self.active.finish(known)
+            if known is error:
+                raise
+
+            raise known from error
+
+        self.active.record.result = jsonable(result.final_output)
+        await self.active.finish(None)
+        return result.final_output, result.last_agent.name
+
+    async def activate(self, spec: AgentSpec) -> Activation:
+        """The activation of `spec`; when another agent was at work, it has handed over and is finished."""
+        previous = self.active
+        if previous.name != spec.name:
+            previous.record.attributes["handoff_to"] = spec.name
+            await previous.finish(None)
+            self.active = await self._began(spec, {"handoff_from": previous.name})
+
+        return self.active
+
+    async def _began(self, spec: AgentSpec, attributes: Mapping[str, Any]) -> Activation:
+        activation = Activation(spec.name, self._outer)
+        request = {"instructions": spec.instructions, "text": self._text}
+        described = {"description": spec.description, "request_model": self.model(spec).ref.name}
+        await activation.begin(request, {**described, **attributes})
+        return activation
+
+    def _known(self, error: BaseException) -> BaseException:
+        """The error that ends this run, in agentflow's words."""
+        if self.shared.calls.stopped_by is not None and isinstance(error, Exception):
+            return self.shared.calls.stopped_by
+
+        if isinstance(error, AgentsException):
+            return translated(error, subject=f"agent `{self.active.name}`")
+
+        return error
+
+    def _run_config(self) -> RunConfig:
+        return RunConfig(
+            tracing_disabled=True,
+            tool_not_found_behavior="return_error_to_model",
+            tool_error_formatter=self._told_unknown,
+            tool_name_collision_policy="error",
+        )
+
+    def _told_unknown(self, failure: ToolErrorFormatterArgs[Any]) -> str | None:
+        if failure.kind != "tool_not_found":
+            return None
+
+        known = ", ".join(f"`{name}`" for name in self.offered)
+        return f"there is no tool `{failure.tool_name}`" + (f"; there are: {known}" if known else "")
+
+    def model(self, spec: AgentSpec) -> TracedModel:
+        model = spec.model or self.shared.model
+        if isinstance(model, str):
+            return self.shared.pool.model(model)
+
+        ref = ModelRef(provider="scripted", name=type(model).__name__)
+        return model if isinstance(model, TracedModel) else TracedModel(model, ref)
+
+    def _agent(self, spec: AgentSpec) -> Agent[Any]:
+        """The SDK's agent for `spec`, made once: the SDK knows agents apart by object and by name."""
+        if self._specs.setdefault(spec.name, spec) != spec:
+            raise ProjectError(f"two agents are named `{spec.name}`", hint="give each a name of its own")
+
+        if spec.name not in self._agents:
+            self._agents[spec.name] = _RecordedAgent(
+                run=self,
+                name=spec.name,
+                handoff_description=spec.description or None,
+                instructions=spec.instructions or None,
+                tools=[*map(self._tool, spec.tools), *map(self._asking, spec.agents_as_tools)],
+                output_type=output_schema(spec.output),
+                model=_ActivatedModel(self, spec),
+                model_settings=model_settings(spec.settings),
+                handoffs=[self._agent(other) for other in spec.handoffs],
+                input_guardrails=list(spec.input_guardrails),
+                output_guardrails=list(spec.output_guardrails),
+                mcp_servers=list(spec.mcp_servers),
+                # Errors come to us, to be recorded; what is told to the model is decided there.
+                mcp_config={"failure_error_function": None},
+            )
+
+        return self._agents[spec.name]
+
+    def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+        async def invoke(context: ToolContext[Any], raw: str) -> Any:
+            use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
+            return await self.active.within(self.shared.calls.use(use))
+
+        return FunctionTool(
+            name=tool.name,
+            description=tool.description,
+            params_json_schema=tool.parameters,
+            on_invoke_tool=invoke,
+            strict_json_schema=all_required(tool.parameters),
+        )
+
+    def _asking(self, spec: AgentSpec) -> FunctionTool:
+        """An agent as a tool of another one: it starts anew with the text it is given."""
+
+        async def invoke(context: ToolContext[Any], raw: str) -> Any:
+            return await self.active.within(self._asked(spec, raw, context.tool_call_id))
+
+        return FunctionTool(
+            name=re.sub(r"[^a-zA-Z0-9_-]+", "_", spec.name),
+            description=spec.description or f"Ask the agent {spec.name}.",
+            params_json_schema=_ASKED,
+            on_invoke_tool=invoke,
+        )
+
+    async def _asked(self, spec: AgentSpec, raw: str, call_id: str) -> str:
+        calls = self.shared.calls
+        try:
+            text = str(json.loads(raw)["input"])
+            output, _ = await _Run(spec, self.shared).perform(text, called_as_tool=True, call_id=call_id)
+        except Exception as error:  # noqa: BLE001 - whatever broke in an agent is told to the one that asked
+            if calls.stopped_by is not None or isinstance(error, _AGENT_STOPS):
+                raise calls.stopping(error) from None
+
+            return told(spec.name, error)
+
+        return calls.shown(output)
+
+    def mcp_tool(self, function: FunctionTool) -> FunctionTool:
+        """A tool of an MCP server, recorded and approved like one of our own."""
+
+        async def invoke(context: ToolContext[Any], raw: str) -> Any:
+            async def work() -> Any:
+                return await function.on_invoke_tool(context, raw)
+
+            tool = _labelled(function, work, await _needs_approval(function, context, raw))
+            use = Use(tool=tool, call_id=context.tool_call_id, raw=raw, foreign=work)
+            return await self.active.within(self.shared.calls.use(use))
+
+        recorded = copy(function)
+        recorded.on_invoke_tool = invoke
+        recorded.needs_approval = False
+        return recorded
+
+    def count(self, response: ModelResponse) -> None:
+        """Add up usage, and mend call ids that are empty or used before: some servers give such."""
+        self.shared.usage.update(counted(response.usage))
+        for call in tool_calls(response):
+            if not call.call_id or call.call_id in self._call_ids:
+                call.call_id = f"{call.call_id or 'call'}_{len(self._call_ids)}"
+
+            self._call_ids.add(call.call_id)
+
+
+def _servers(spec: AgentSpec) -> Iterator[MCPServer]:
+    yield from spec.mcp_servers
+    for other in spec.handoffs:
+        yield from _servers(other)
+
+
+async def _needs_approval(function: FunctionTool, context: ToolContext[Any], raw: str) -> bool:
+    if isinstance(function.needs_approval, bool):
+        return function.needs_approval
+
+    try:
+        return await function.needs_approval(context, json.loads(raw or "{}"), context.tool_call_id)
+    except ValueError:
+        return True
+
+
+def _labelled(function: FunctionTool, work: Any, needs_approval: bool) -> Tool[..., Any]:
+    """A server may say that a tool of its only reads; one that says nothing is taken to write."""
+    hints = function.mcp_annotations
+    return Tool(
+        name=function.name,
+        description=function.description,
+        function=work,
+        effect="read" if hints is not None and hints.read_only_hint else "write",
+        outside=True,
+        needs_approval=needs_approval,
+        origin="mcp",
+    )
+
+
+@dataclass
+class _RecordedAgent(Agent[Any]):
+    """An agent whose MCP tools go through the run like all others."""
+
+    run: _Run | None = None
+
+    async def get_mcp_tools(self, run_context: RunContextWrapper[Any]) -> list[SdkTool]:
+        tools = await super().get_mcp_tools(run_context)
+        run = self.run
+        return [run.mcp_tool(tool) if run and isinstance(tool, FunctionTool) else tool for tool in tools]
+
+
+class _ActivatedModel(Model):
+    """The model of one agent. Its calls tell who is at work: each turn of the SDK's loop begins with one."""
+
+    def __init__(self, run: _Run, spec: AgentSpec) -> None:
+        self._run = run
+        self._spec = spec
+        self._model = run.model(spec)
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+        activation = await self._run.activate(self._spec)
+        request = bound(args, kwargs)
+        self._run.offered = offered(request)
+        response = await activation.within(answered(self._model, request))
+        self._run.count(response)
+        return response
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+        yield completed_event(await self.get_response(*args, **kwargs), self._model.ref.name)

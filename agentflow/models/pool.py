@@ -1,0 +1,86 @@
+"""The models and MCP servers that a run holds open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from agentflow.exceptions import ToolError, UnknownName
+from agentflow.models.catalog import ModelRef, parse
+from agentflow.models.sdk import Model, sdk_model
+from agentflow.models.traced import TracedModel
+
+if TYPE_CHECKING:
+    from agents.mcp import MCPServer, MCPServerManager
+
+
+class ModelPool:
+    """The models and MCP servers of one run: each is made once, and all are closed together.
+
+    `extra` holds the models that `scripted/NAME` names.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        extra: Mapping[str, Model] | None = None,
+        timeout: float = 60.0,
+        max_retries: int = 2,
+    ) -> None:
+        self._environ = environ
+        self._extra = dict(extra or {})
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._models: dict[ModelRef, TracedModel] = {}
+        self._servers: dict[MCPServer, MCPServerManager] = {}
+        self._connecting = asyncio.Lock()
+
+    def model(self, ref_text: str) -> TracedModel:
+        """The model that `ref_text` names, recorded."""
+        ref = parse(ref_text, self._environ)
+        if ref not in self._models:
+            self._models[ref] = TracedModel(self._made(ref), ref)
+
+        return self._models[ref]
+
+    def _made(self, ref: ModelRef) -> Model:
+        if ref.provider != "scripted":
+            return sdk_model(ref, self._environ, timeout=self._timeout, max_retries=self._max_retries)
+
+        if ref.name not in self._extra:
+            raise UnknownName("scripted model", ref.name, list(self._extra))
+
+        return self._extra[ref.name]
+
+    async def connect(self, server: MCPServer) -> None:
+        """Connect `server` unless its owner did; what is connected here stays so until `aclose`."""
+        # Imported here: the MCP client costs another half second.
+        from agents.mcp import MCPServerManager
+
+        async with self._connecting:
+            if server in self._servers or getattr(server, "session", server) is not None:
+                return
+
+            # In a worker task of its own: a server must be closed by the task that connected it.
+            manager = MCPServerManager(
+                [server], strict=True, connect_in_parallel=True, connect_timeout_seconds=60
+            )
+            try:
+                await manager.connect_all()
+            except Exception as error:
+                raise ToolError(
+                    f"the MCP server `{server.name}` cannot be connected: {type(error).__name__}: {error}",
+                    hint="does its command or address work by itself?",
+                ) from error
+
+            self._servers[server] = manager
+
+    async def aclose(self) -> None:
+        """Close all connections; the pool may be used again afterwards."""
+        models, self._models = self._models, {}
+        servers, self._servers = self._servers, {}
+        closing = [model.close() for model in models.values()]
+        closing += [manager.cleanup_all() for manager in servers.values()]
+        await asyncio.gather(*closing)

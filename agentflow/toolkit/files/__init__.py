@@ -1,0 +1,6 @@
+"""File search over a folder of documents: parsing, passages, one index file, and hybrid ranking."""
+
+from agentflow.toolkit.files.index import IndexReport, Progress, Skipped
+from agentflow.toolkit.files.search import FileSearch, index_path
+
+__all__ = ["FileSearch", "IndexReport", "Progress", "Skipped", "index_path"]
