@@ -153,7 +153,8 @@ def open_journal(url: str, root: Path) -> Journal:
 def _claim(package: str, folder: Path) -> None:
     """Have `package` mean this folder, whatever other distribution installs a package of that name."""
     known = sys.modules.get(package)
-    if not folder.is_dir() or (known is not None and str(folder) in list(getattr(known, "__path__", ()))):
+    places: list[str] = list(getattr(known, "__path__", []))
+    if not folder.is_dir() or str(folder) in places:
         return
 
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:

@@ -164,8 +164,12 @@ def plot(computed: Computed, ctx: Context) -> Analysis:
     csv.writer(text).writerows([computed.columns, *computed.rows])
     ctx.artifact("table.csv", text.getvalue().encode(), "text/csv")
     code = ctx.output(write_code).code
-    plotted = Path(name).relative_to(ctx.root).as_posix() if name and Path(name).is_relative_to(ctx.root) else name
-    return Analysis(title=computed.title, columns=computed.columns, rows=computed.rows, plot=plotted, code=code)
+    plotted = (
+        Path(name).relative_to(ctx.root).as_posix() if name and Path(name).is_relative_to(ctx.root) else name
+    )
+    return Analysis(
+        title=computed.title, columns=computed.columns, rows=computed.rows, plot=plotted, code=code
+    )
 
 
 def _drawn(computed: Computed) -> bytes:
@@ -175,8 +179,10 @@ def _drawn(computed: Computed) -> bytes:
 
     y = _index(computed, computed.chart.get("y"), len(computed.columns) - 1)
     x = _index(computed, computed.chart.get("x"), 0)
-    labels = [" / ".join(str(cell) for i, cell in enumerate(row) if i not in (y,))[:28] for row in computed.rows]
-    labels = [str(row[x])[:28] if len(row) == 2 else label for row, label in zip(computed.rows, labels, strict=True)]
+    labels = [" / ".join(str(cell) for i, cell in enumerate(row) if i != y)[:28] for row in computed.rows]
+    labels = [
+        str(row[x])[:28] if len(row) == 2 else label for row, label in zip(computed.rows, labels, strict=True)
+    ]
     values = [float(row[y] or 0) for row in computed.rows]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -186,7 +192,12 @@ def _drawn(computed: Computed) -> bytes:
     else:
         axes.bar(range(len(values)), values, color="#1f5f8b")
 
-    axes.set_xticks(range(len(labels)), labels, rotation=40 if len(labels) > 5 else 0, ha="right" if len(labels) > 5 else "center")
+    axes.set_xticks(
+        range(len(labels)),
+        labels,
+        rotation=40 if len(labels) > 5 else 0,
+        ha="right" if len(labels) > 5 else "center",
+    )
     axes.set_ylabel(computed.columns[y])
     axes.set_title(computed.title)
     axes.spines[["top", "right"]].set_visible(False)

@@ -63,7 +63,7 @@ async def check(answer: Answer, ctx: Context) -> Answer | Revision:
     """An answer passes when each of its paragraphs cites a passage, or when there was nothing to cite."""
     material = ctx.output(select)
     uncited = [line for line in answer.text.splitlines() if line.strip() and not re.search(r"\[\d+\]", line)]
-    if not material.evidence or answer.citations and not uncited or _says_nothing_found(answer):
+    if not material.evidence or (answer.citations and not uncited) or _says_nothing_found(answer):
         return answer
 
     feedback = "These statements cite no passage: " + " / ".join(line.strip()[:120] for line in uncited)

@@ -92,7 +92,9 @@ async def submit(request: FormRequest, ctx: Context) -> SiteReport:
 @step
 async def skip(refusal: Rejected, ctx: Context) -> SiteReport:
     """Send nothing."""
-    return SiteReport(answer=ctx.output(answer), form=f"not sent: refused by {refusal.by} {refusal.comment}".strip())
+    return SiteReport(
+        answer=ctx.output(answer), form=f"not sent: refused by {refusal.by} {refusal.comment}".strip()
+    )
 
 
 @step

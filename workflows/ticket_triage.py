@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agentflow import Agent, Answer, Approval, Budget, Context, Evidence, Rejected, ToolError, Workflow, each, gather, step
+from agentflow import (
+    Agent,
+    Answer,
+    Approval,
+    Budget,
+    Context,
+    Evidence,
+    Rejected,
+    ToolError,
+    Workflow,
+    each,
+    gather,
+    step,
+)
 from agentflow.tools import call
 from tools.files import file_search
 from tools.mail import send_mail
@@ -107,10 +120,14 @@ def read_tickets(inbox: Inbox, ctx: Context) -> list[Ticket]:
     """Read the tickets that were asked for."""
     path = ctx.root / inbox.path
     if not path.is_file():
-        raise ToolError(f"there is no file `{inbox.path}`", hint="give a path seen from the project: path=...")
+        raise ToolError(
+            f"there is no file `{inbox.path}`", hint="give a path seen from the project: path=..."
+        )
 
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [_ticket(line, path, number) for number, line in enumerate(lines, 1)][inbox.first - 1 :][: inbox.count]
+    return [_ticket(line, path, number) for number, line in enumerate(lines, 1)][inbox.first - 1 :][
+        : inbox.count
+    ]
 
 
 def _ticket(line: str, path: Path, number: int) -> Ticket:
@@ -118,7 +135,11 @@ def _ticket(line: str, path: Path, number: int) -> Ticket:
         data = json.loads(line)
         sender = data["customer"]
         return Ticket(
-            id=data["id"], name=sender["name"], email=sender["email"], subject=data["subject"], body=data["body"]
+            id=data["id"],
+            name=sender["name"],
+            email=sender["email"],
+            subject=data["subject"],
+            body=data["body"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(f"{path.name}, line {number}: no ticket: {type(error).__name__}: {error}") from None

@@ -17,7 +17,13 @@ def check_workflows(name: str | None, file: str | None, *, as_json: bool) -> int
     """Check one workflow or all; gives the exit code."""
     found, errors = _one(name, file) if name or file else find_project().load_all()
     if as_json:
-        print_json({"ok": not errors, "workflows": [_data(w) for w in found.values()], "errors": [error_data(e) for e in errors]})
+        print_json(
+            {
+                "ok": not errors,
+                "workflows": [_data(w) for w in found.values()],
+                "errors": [error_data(e) for e in errors],
+            }
+        )
         return WRONG_USE if errors else DONE
 
     for workflow in found.values():

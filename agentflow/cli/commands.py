@@ -23,15 +23,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")
+]
 File = Annotated[
-    str | None, typer.Option("--workflow-file", help="A definition outside of `workflows/`: path.py:name or path.yaml.")
+    str | None,
+    typer.Option("--workflow-file", help="A definition outside of `workflows/`: path.py:name or path.yaml."),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="`embedded`, `NAME`, `responses/NAME` or `chat/NAME`, the last two also with `@http://host/v1`."),
+    typer.Option(
+        help="`embedded`, `NAME`, `responses/NAME` or `chat/NAME`, the last two also with `@http://host/v1`."
+    ),
 ]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Never ask on the terminal; exit with 3 where a person is needed.")]
+NoInput = Annotated[
+    bool, typer.Option("--no-input", help="Never ask on the terminal; exit with 3 where a person is needed.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id; see `agentflow runs`.")]
 
 
@@ -60,7 +67,8 @@ def draw(
     workflow: Annotated[str | None, typer.Argument(metavar="[WORKFLOW]")] = None,
     workflow_file: File = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file ending in .mmd, .svg or .png; else Mermaid is printed.")
+        Path | None,
+        typer.Option("--output", "-o", help="A file ending in .mmd, .svg or .png; else Mermaid is printed."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,11 +81,14 @@ def draw(
 @app.command()
 def run(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="WORKFLOW [KEY=VALUE]...", help="The workflow, then its input.")
+        list[str] | None,
+        typer.Argument(metavar="WORKFLOW [KEY=VALUE]...", help="The workflow, then its input."),
     ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="A JSON file with the input.")] = None,
     model: Model = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="A name for the run; made up if not given.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="A name for the run; made up if not given.")
+    ] = None,
     workflow_file: File = None,
     no_input: NoInput = False,
     as_json: AsJson = False,
@@ -92,7 +103,13 @@ def run(
 
 
 @app.command()
-def resume(run: RunName, model: Model = None, workflow_file: File = None, no_input: NoInput = False, as_json: AsJson = False) -> None:
+def resume(
+    run: RunName,
+    model: Model = None,
+    workflow_file: File = None,
+    no_input: NoInput = False,
+    as_json: AsJson = False,
+) -> None:
     """Take up a run that was interrupted, failed, or cut off with its process."""
     from agentflow.cli.running import Options, resume_run
 
@@ -103,7 +120,9 @@ def resume(run: RunName, model: Model = None, workflow_file: File = None, no_inp
 @app.command()
 def approve(
     run: RunName,
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="Which one, where several wait.")] = None,
+    step: Annotated[
+        str | None, typer.Argument(metavar="[STEP]", help="Which one, where several wait.")
+    ] = None,
     yes: Annotated[bool | None, typer.Option("--yes/--no", help="The answer.")] = None,
     comment: Annotated[str, typer.Option(help="Why; it is kept in the trail.")] = "",
     workflow_file: File = None,
@@ -112,7 +131,9 @@ def approve(
     """Answer what a run waits for, and let it go on."""
     from agentflow.cli.running import Options, answer_run
 
-    raise typer.Exit(answer_run(run, step, yes, comment, workflow_file, Options(as_json=as_json, interactive=False)))
+    raise typer.Exit(
+        answer_run(run, step, yes, comment, workflow_file, Options(as_json=as_json, interactive=False))
+    )
 
 
 @app.command()

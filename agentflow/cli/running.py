@@ -112,7 +112,9 @@ def find_workflow(name: str | None, file: str | None) -> tuple[Project | None, W
     return project, project.load(name)
 
 
-def settings_for(project: Project | None, journal: Journal, options: Options, view: RunView | None) -> app.Settings:
+def settings_for(
+    project: Project | None, journal: Journal, options: Options, view: RunView | None
+) -> app.Settings:
     """What a run uses: journal, model, observers."""
     setting = cast("str | None", project.settings.get("model")) if project is not None else None
     return app.Settings(
@@ -125,7 +127,9 @@ def settings_for(project: Project | None, journal: Journal, options: Options, vi
 
 
 async def _ask_person(pending: app.Pending) -> app.Decision | None:
-    out.print(f"\n[bold cyan]{escape(pending.prompt)}[/]  [dim]{escape(pending.step)} {pending.digest[:19]}[/]")
+    out.print(
+        f"\n[bold cyan]{escape(pending.prompt)}[/]  [dim]{escape(pending.step)} {pending.digest[:19]}[/]"
+    )
     out.print(escape(json.dumps(pending.subject, ensure_ascii=False, indent=2)))
     answer = await asyncio.to_thread(input, "approve? [y]es, [n]o, anything else to decide later: ")
     if answer.strip().lower()[:1] not in ("y", "n"):
@@ -257,7 +261,9 @@ def run_workflow(
 
     async def start(settings: app.Settings) -> app.Run[Any]:
         if run_id is not None and settings.journal is not None and await settings.journal.read(run_id):
-            raise ProjectError(f"there is a run `{run_id}` already", hint=f"go on with it: agentflow resume {run_id}")
+            raise ProjectError(
+                f"there is a run `{run_id}` already", hint=f"go on with it: agentflow resume {run_id}"
+            )
 
         return app.run(workflow, value, run_id=run_id, attributes=attributes, settings=settings)
 

@@ -79,9 +79,13 @@ def show_run(run_id: str, *, as_json: bool) -> int:
     _print_tree(spans)
     last = events[-1]
     if isinstance(last, RunFailed):
-        out.print(f"\n[red]failed:[/] {escape(last.step)} {escape(last.error.kind)}: {escape(last.error.message)}")
+        out.print(
+            f"\n[red]failed:[/] {escape(last.step)} {escape(last.error.kind)}: {escape(last.error.message)}"
+        )
 
-    out.print(f"\n[dim]trace {hex_trace_id(run_id)}  head {head[:16]}  {len(events)} events  {len(spans)} spans[/]")
+    out.print(
+        f"\n[dim]trace {hex_trace_id(run_id)}  head {head[:16]}  {len(events)} events  {len(spans)} spans[/]"
+    )
     return DONE
 
 
@@ -104,7 +108,12 @@ def _print_tree(spans: Sequence[SpanData]) -> None:
     while todo:
         span, depth = todo.pop()
         name = Text("  " * depth + _label(span), style="red" if span.error else "")
-        table.add_row(name, f"{(span.end - span.start) / 1e9:.3f} s", _bar(span, begin, total), _remark(span) if wide else "")
+        table.add_row(
+            name,
+            f"{(span.end - span.start) / 1e9:.3f} s",
+            _bar(span, begin, total),
+            _remark(span) if wide else "",
+        )
         todo += [(child, depth + 1) for child in reversed(children.get(span.span_id, []))]
 
     # Where the output is piped there is no width to keep to.
@@ -116,7 +125,11 @@ def _label(span: SpanData) -> str:
     activation = span.attributes.get("agentflow.step.activation")
     attempt = span.attributes.get("agentflow.step.attempt", 1)
     again = f" (attempt {attempt})" if attempt != 1 else ""
-    return f"step {str(activation).rpartition('/')[2]}{again}" if activation and span.name.startswith("step ") else span.name
+    return (
+        f"step {str(activation).rpartition('/')[2]}{again}"
+        if activation and span.name.startswith("step ")
+        else span.name
+    )
 
 
 def _bar(span: SpanData, begin: int, total: int) -> Text:
@@ -131,7 +144,12 @@ def _remark(span: SpanData) -> str:
         return span.error
 
     known = span.attributes
-    tokens = sum(int(known.get(f"gen_ai.usage.{side}_tokens") or 0) for side in ("input", "output"))
+    sides = [known.get(f"gen_ai.usage.{side}_tokens") for side in ("input", "output")]
+    tokens = sum(side for side in sides if isinstance(side, int))
     words = [f"{tokens} tokens" if tokens else ""]
-    words += [str(known[key]) for key in ("gen_ai.tool.call.arguments", "agentflow.plan.thought", "agentflow.approval.by") if key in known]
+    words += [
+        str(known[key])
+        for key in ("gen_ai.tool.call.arguments", "agentflow.plan.thought", "agentflow.approval.by")
+        if key in known
+    ]
     return "  ".join(filter(None, words))[:160]

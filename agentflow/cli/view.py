@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -67,7 +67,7 @@ class RunView:
     _live: Live | None = None
     _announced: set[str] = field(default_factory=set[str])
 
-    def __enter__(self) -> RunView:
+    def __enter__(self) -> Self:
         if self.live:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=8)
             self._live.start()
@@ -159,11 +159,21 @@ class RunView:
     def _render(self) -> RenderableType:
         now = time.time_ns()
         rows = list(self.rows.values())
-        shown = rows if len(rows) <= SHOWN_ROWS else [r for r in rows if r.depth == 0 or r.state == "run"][-SHOWN_ROWS:]
+        shown = (
+            rows
+            if len(rows) <= SHOWN_ROWS
+            else [r for r in rows if r.depth == 0 or r.state == "run"][-SHOWN_ROWS:]
+        )
         return Group(*(row.text(now) for row in shown))
 
 
-VERBS = {"chat": "ask", "plan": "plan", "agent": "agent", "retrieval": "retrieve from", "embeddings": "embed with"}
+VERBS = {
+    "chat": "ask",
+    "plan": "plan",
+    "agent": "agent",
+    "retrieval": "retrieve from",
+    "embeddings": "embed with",
+}
 
 
 def _arguments(arguments: Any) -> str:
@@ -182,7 +192,7 @@ def _note(event: OperationFinished, kind: str) -> str:
         if "thought" in known:
             parts.append(str(known["thought"]))
     elif isinstance(result, list) and kind in ("tool", "retrieval"):
-        parts.append(f"{len(cast('list[Any]', result))} results")
+        parts.append(f"{len(result)} results")
 
     if event.usage:
         parts.append(usage_note(event.usage))

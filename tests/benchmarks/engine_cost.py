@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def chain(length: int) -> Workflow[int, int]:
     for number, one in enumerate(steps):
         one.name = f"s{number}"
 
-    return Workflow("chain", start=steps[0], end=steps[-1], edges=[a >> b for a, b in zip(steps, steps[1:], strict=False)])
+    return Workflow("chain", start=steps[0], end=steps[-1], edges=[a >> b for a, b in pairwise(steps)])
 
 
 async def _tasks(number: int) -> None:
@@ -88,7 +89,9 @@ async def cases(folder: Path) -> dict[str, list[float]]:
     full = SqliteJournal(folder / "full.db", synchronous="FULL")
     loop = asyncio.get_running_loop()
     fan: dict[int, Workflow[int, int]] = {
-        n: Workflow(f"fan{n}", start=split, end=count, edges=[split >> each(same, parallel=n, at_most=n) >> count])
+        n: Workflow(
+            f"fan{n}", start=split, end=count, edges=[split >> each(same, parallel=n, at_most=n) >> count]
+        )
         for n in (1000, 10000)
     }
 

@@ -105,7 +105,12 @@ def measure(rows: Sequence[Row]) -> Figures:
     right = [choice.tool == row["expected_tool"] for choice, row in zip(chosen, singles, strict=True)]
     judged = list(zip(singles, right, strict=True))
     missed = [
-        {"prompt": row["prompt"], "expected": row["expected_tool"], "chosen": choice.tool, "confidence": choice.confidence}
+        {
+            "prompt": row["prompt"],
+            "expected": row["expected_tool"],
+            "chosen": choice.tool,
+            "confidence": choice.confidence,
+        }
         for choice, row in zip(chosen, singles, strict=True)
         if choice.tool != row["expected_tool"]
     ]
@@ -115,7 +120,10 @@ def measure(rows: Sequence[Row]) -> Figures:
         multi=_share(_sequence(row) == row["expected_plan"] for row in multi),
         arguments=_arguments(singles),
         levels={str(n): _share(ok for row, ok in judged if row.get("level") == n) for n in _levels(singles)},
-        classes={n: _share(ok for row, ok in judged if (row["expected_tool"] or "none") == n) for n in _classes(singles)},
+        classes={
+            n: _share(ok for row, ok in judged if (row["expected_tool"] or "none") == n)
+            for n in _classes(singles)
+        },
         cpu_ms=1000 * spent / max(len(singles), 1),
         misses=missed + [_missed_plan(row) for row in multi if _sequence(row) != row["expected_plan"]],
     )
@@ -185,7 +193,9 @@ def load(path: Path) -> list[Row]:
 
 def main() -> None:
     """Print the tables, or with --json all figures and all misses."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument("--json", action="store_true", help="all figures and all misses as JSON")
     given = parser.parse_args()

@@ -12,7 +12,7 @@ import pytest
 
 from agentflow.cli import commands
 
-SUMS = '''
+SUMS = """
 from dataclasses import dataclass
 from agentflow import Approval, Rejected, Workflow, each, step
 
@@ -70,7 +70,7 @@ asked = Workflow("asked", start=split, end=last, edges=[
     approve.on(Total) >> tell >> last,
     approve.on(Rejected) >> drop >> last,
 ])
-'''
+"""
 
 
 class Called(NamedTuple):
@@ -97,7 +97,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENTFLOW_JOURNAL", f"sqlite:///{tmp_path}/traces/journal.db")
     path = list(sys.path)
-    held = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("workflows", "tools")}
+    held = {
+        name: module for name, module in sys.modules.items() if name.split(".")[0] in ("workflows", "tools")
+    }
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] in ("workflows", "tools")]:
         del sys.modules[name]

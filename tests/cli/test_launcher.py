@@ -178,7 +178,9 @@ def test_a_workflow_file_outside_of_the_project(project: Path, launch: Launcher,
     """`--workflow-file path.py:name` works for run, check and draw, and for the resume of such a run."""
     other = tmp_path / "elsewhere"
     other.mkdir()
-    (other / "extra.py").write_text((project / "workflows" / "sums.py").read_text(encoding="utf-8"), encoding="utf-8")
+    (other / "extra.py").write_text(
+        (project / "workflows" / "sums.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     named = f"{other}/extra.py:asked"
 
     assert launch("check", "--workflow-file", named).code == 0

@@ -77,7 +77,9 @@ def test_an_agent_with_tools_over_http(judge: Path, launch: Launcher, api: str) 
         ([calls("look_up", topic=str(n)) for n in range(20)], "ModelTurnsExceeded", "max_turns"),
     ],
 )
-def test_a_model_that_fails(judge: Path, launch: Launcher, script: list[object], kind: str, said: str) -> None:
+def test_a_model_that_fails(
+    judge: Path, launch: Launcher, script: list[object], kind: str, said: str
+) -> None:
     """A refused key, an unknown model, prose for JSON, calls without end: the run fails with what it was."""
     with OpenAIServer(script) as server:  # type: ignore[arg-type]
         called = launch("run", "judge", "so?", "--json", "--model", f"chat/scripted-1@{server.url}")
@@ -111,7 +113,11 @@ def test_a_slow_model_ends_with_the_steps_time_limit(judge: Path, launch: Launch
 
 def test_an_unknown_tool_and_a_tool_that_raises_are_told_to_the_model(judge: Path, launch: Launcher) -> None:
     """The model hears of both and may go on."""
-    script = [calls("loook_up", topic="tea"), calls("fails", topic="tea"), says('{"yes": false, "why": "no shelf"}')]
+    script = [
+        calls("loook_up", topic="tea"),
+        calls("fails", topic="tea"),
+        says('{"yes": false, "why": "no shelf"}'),
+    ]
     with OpenAIServer(script) as server:
         called = launch("run", "judge", "so?", "--json", "--model", f"chat/scripted-1@{server.url}")
         heard = str(server.requests[-1].body)
@@ -150,8 +156,9 @@ async def test_cancelling_reaches_a_waiting_model(judge: Path) -> None:
     with OpenAIServer([says("late", delay=3)]) as server:
         started = run(workflow, "hello", settings=Settings(model=f"chat/scripted-1@{server.url}", root=judge))
         task = started.start()
-        while not server.requests:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(20):
+            while not server.requests:  # noqa: ASYNC110 - the server is a thread
+                await asyncio.sleep(0.02)
 
         started.cancel("enough")
         result = await task

@@ -11,7 +11,20 @@ from typing import Any
 import pytest
 from agents.testing import ScriptedModel, assistant_message
 
-from agentflow import Answer, Budget, Evidence, MemoryJournal, Planner, Result, Settings, ToolError, Workflow, run, tool
+from agentflow import (
+    Answer,
+    Budget,
+    Evidence,
+    MemoryJournal,
+    Planner,
+    Result,
+    Settings,
+    Tool,
+    ToolError,
+    Workflow,
+    run,
+    tool,
+)
 from agentflow.events import OperationFinished, OperationStarted
 
 
@@ -57,13 +70,20 @@ class Calls:
             self.seen.append(("pay", amount))
             return "paid"
 
-        self.tools = [find, open_page, pay]
+        self.tools: list[Tool[..., Any]] = [find, open_page, pay]
 
 
 def turn(*calls: dict[str, Any], done: bool = False) -> Any:
     """A planning turn as a model says it."""
     full = [
-        {"after": [], "why": "", "confidence": 0.9, "alternatives": [], **c, "arguments": json.dumps(c["arguments"])}
+        {
+            "after": [],
+            "why": "",
+            "confidence": 0.9,
+            "alternatives": [],
+            **c,
+            "arguments": json.dumps(c["arguments"]),
+        }
         for c in calls
     ]
     return assistant_message(json.dumps({"thought": "so be it", "calls": full, "done": done}))
@@ -94,7 +114,10 @@ def told(model: ScriptedModel, number: int) -> dict[str, Any]:
 async def test_independent_calls_run_in_parallel_and_evidence_is_stamped() -> None:
     """Calls without `after` overlap; their evidence comes in order, with tool, time and trust."""
     calls = Calls()
-    plan = [turn(*({"id": f"c{i}", "tool": "find", "arguments": {"query": f"q{i}"}} for i in range(3))), turn(done=True)]
+    plan = [
+        turn(*({"id": f"c{i}", "tool": "find", "arguments": {"query": f"q{i}"}} for i in range(3))),
+        turn(done=True),
+    ]
 
     result, _, _ = await planned(plan, calls)
 
@@ -179,7 +202,9 @@ async def test_max_rounds_stops_a_model_that_never_does() -> None:
         ([{"id": "c1"}, {"id": "c1"}], "an id twice"),
     ],
 )
-async def test_a_plan_that_cannot_be_carried_out_fails_the_step(plan: list[dict[str, Any]], said: str) -> None:
+async def test_a_plan_that_cannot_be_carried_out_fails_the_step(
+    plan: list[dict[str, Any]], said: str
+) -> None:
     """Unknown, circular and doubled ids are refused in words, before any call is made."""
     calls = Calls()
     wanted = [{"tool": "find", "arguments": {"query": "a"}, **c} for c in plan]
