@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from agentflow.events import ErrorInfo, Payload
 from agentflow.evidence import Answer, Evidence, fields_of
@@ -82,10 +83,28 @@ def print_output(value: Any) -> None:
 
         for item in answers.values():
             print_output(item)
+    elif {"columns", "rows"} <= fields_of(value).keys():
+        _print_table(fields_of(value))
     elif isinstance(value, list) and value and all(isinstance(item, Evidence) for item in value):
         print_citations(value, with_text=True)
     else:
         out.print(escape(_json(value)))
+
+
+def _print_table(known: dict[str, Any]) -> None:
+    """A table for a person: its title, its rows, then what else there is that fits on a line."""
+    table = Table(title=str(known.get("title", "")) or None, title_justify="left")
+    for number, name in enumerate(known["columns"]):
+        numeric = all(isinstance(row[number], int | float) for row in known["rows"] if number < len(row))
+        table.add_column(escape(str(name)), justify="right" if numeric else "left")
+
+    for row in known["rows"]:
+        table.add_row(*(f"{c:,}" if isinstance(c, int | float) else escape(str(c)) for c in row))
+
+    out.print(table)
+    for name, item in known.items():
+        if name not in ("title", "columns", "rows") and isinstance(item, str) and item and "\n" not in item:
+            out.print(f"[bold]{name}[/]: {escape(item)}")
 
 
 def _json(value: Any) -> str:
