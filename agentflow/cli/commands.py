@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -171,6 +172,16 @@ def run_launcher() -> None:
     except BrokenPipeError:
         # The reader of our output went away, as `head` does.
         sys.stderr.close()
+        code = FAILED
+
+    except Exception as error:  # a fault of ours: said in a line, with the way to the rest of it
+        if os.environ.get("AGENTFLOW_DEBUG"):
+            raise
+
+        fault = AgentflowError(
+            f"unexpected {type(error).__name__}: {error}", hint="AGENTFLOW_DEBUG=1 shows where"
+        )
+        print_error(fault, as_json=as_json)
         code = FAILED
 
     sys.exit(code if isinstance(code, int) else 0)

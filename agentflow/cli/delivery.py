@@ -18,6 +18,10 @@ class Delivering:
     def watch(self, run: Run[Any]) -> None:
         """Export what `run` commits, and let third-party spans nest under its steps."""
         if self._exporter is not None:
+            # A run that is taken up: its spans go on from what happened before. What was sent is sent the same again.
+            for event in run.runner.history:
+                self._exporter(event)
+
             run.runner.observers.append(self._exporter)
             run.runner.scope = step_scope(run.id)
 

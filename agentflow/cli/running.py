@@ -122,8 +122,16 @@ def settings_for(
         model=str(choose(options.model, setting, os.environ)),
         root=project.root if project is not None else Path.cwd(),
         observers=[view] if view is not None else [],
-        approver=_ask_person if options.interactive and not options.as_json and sys.stdin.isatty() else None,
+        approver=_asker(view) if options.interactive and view is not None and sys.stdin.isatty() else None,
     )
+
+
+def _asker(view: RunView) -> app.Approver:
+    async def ask(pending: app.Pending) -> app.Decision | None:
+        with view.paused():
+            return await _ask_person(pending)
+
+    return ask
 
 
 async def _ask_person(pending: app.Pending) -> app.Decision | None:

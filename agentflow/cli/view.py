@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -43,6 +44,7 @@ class Row:
     note: str = ""
     stream: str = ""
     kind: str = "step"
+    parent: str = ""
 
     def text(self, now: int) -> Text:
         seconds = ((self.ended or now) - self.started) / 1e9
@@ -68,23 +70,40 @@ class RunView:
     _announced: set[str] = field(default_factory=set[str])
 
     def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop(keep=True)
+
+    def _start(self) -> None:
         if self.live:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=8)
             self._live.start()
 
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def _stop(self, *, keep: bool) -> None:
         if self._live is not None:
+            self._live.transient = not keep
             self._live.stop()
             self._live = None
+
+    @contextmanager
+    def paused(self) -> Generator[None, None, None]:
+        """Leave the terminal to a question, then go on."""
+        running = self._live is not None
+        self._stop(keep=False)
+        try:
+            yield
+        finally:
+            if running:
+                self._start()
 
     def __call__(self, event: Event | Delta) -> None:
         match event:
             case Delta(step, text):
                 self._stream(step, text)
             case StepStarted():
-                self._begin(event.step, Row(event.step, event.step.count("/"), event.at))
+                self._begin(event.step, self._step_row(event.step, event.at))
                 if event.attempt > 1:
                     self.rows[event.step].note = f"attempt {event.attempt}"
             case MapExpanded():
@@ -117,9 +136,16 @@ class RunView:
     def _row(self, key: str, at: int) -> Row:
         # A run that is taken up goes on with steps that began before anybody watched.
         if key not in self.rows:
-            self.rows[key] = Row(key, key.count("/"), at)
+            self.rows[key] = self._step_row(key, at)
 
         return self.rows[key]
+
+    def _step_row(self, step: str, at: int) -> Row:
+        entered, _, name = step.rpartition("/")
+        if name.endswith("]"):
+            entered = step.rpartition("[")[0]
+
+        return Row(name, _depth(step), at, parent=entered)
 
     def _begin(self, key: str, row: Row) -> None:
         self.rows[key] = row
@@ -136,12 +162,14 @@ class RunView:
             self._announced.add(event.step)
             self.console.print(self._row(event.step, event.at).text(event.at))
 
-        depth = event.step.count("/") + 1 + (1 if event.parent else 0)
+        depth = _depth(event.step) + (2 if event.parent else 1)
         label = f"{VERBS.get(event.kind, event.kind)} {event.name}"
         if event.kind == "tool" and event.request is not None:
             label = f"{event.name}({_arguments(event.request.data)})"
 
-        self._begin(f"{event.step}/{event.operation}", Row(label, depth, event.at, kind=event.kind))
+        parent = f"{event.step}/{event.parent}" if event.parent else event.step
+        key = f"{event.step}/{event.operation}"
+        self._begin(key, Row(label, depth, event.at, kind=event.kind, parent=parent))
 
     def _operation_ended(self, event: OperationFinished) -> None:
         key = f"{event.step}/{event.operation}"
@@ -156,15 +184,34 @@ class RunView:
         if running:
             running[-1].stream = (running[-1].stream + text)[-400:]
 
+    def _in_order(self) -> list[Row]:
+        """Each row under the one that it belongs to, in the order in which they began."""
+        below: dict[str, list[tuple[str, Row]]] = {}
+        for key, row in self.rows.items():
+            below.setdefault(row.parent, []).append((key, row))
+
+        ordered: list[Row] = []
+        todo = list(reversed(below.get("", [])))
+        while todo:
+            key, row = todo.pop()
+            ordered.append(row)
+            todo += reversed(below.get(key, []))
+
+        return ordered
+
     def _render(self) -> RenderableType:
         now = time.time_ns()
-        rows = list(self.rows.values())
+        rows = self._in_order()
         shown = (
             rows
             if len(rows) <= SHOWN_ROWS
             else [r for r in rows if r.depth == 0 or r.state == "run"][-SHOWN_ROWS:]
         )
         return Group(*(row.text(now) for row in shown))
+
+
+def _depth(step: str) -> int:
+    return step.count("/") + step.count("[")
 
 
 VERBS = {

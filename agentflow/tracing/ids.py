@@ -16,6 +16,16 @@ def span_id(run: str, *names: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
+def step_span_id(run: str, activation: str, attempt: int) -> int:
+    """The id of the span of one attempt at a step."""
+    return span_id(run, activation, attempt)
+
+
+def operation_span_id(run: str, activation: str, operation: str) -> int:
+    """The id of the span of an operation inside a step; `operation` begins with the attempt, as in `2.1`."""
+    return span_id(run, activation, operation)
+
+
 def hex_trace_id(run: str) -> str:
     """The trace id as Jaeger shows it: 32 hexadecimal digits."""
     return f"{trace_id(run):032x}"

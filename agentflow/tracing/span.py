@@ -1,0 +1,121 @@
+"""Spans as plain values: what OpenTelemetry sends, without OpenTelemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agentflow.events import ErrorInfo
+from agentflow.tracing import semconv
+from agentflow.tracing.values import Attribute, cut
+
+Kind = Literal["internal", "client"]
+Status = Literal["unset", "error"]
+_DESCRIPTION = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanEvent:
+    """Something that happened at one time within a span; `at` is nanoseconds since the epoch."""
+
+    name: str
+    at: int
+    attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanLink:
+    """Another span of the same trace that this one has to do with."""
+
+    span_id: int
+    attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanData:
+    """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status."""
+
+    name: str
+    kind: Kind
+    trace_id: int
+    span_id: int
+    parent_id: int | None
+    start: int
+    end: int
+    attributes: Mapping[str, Attribute]
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[SpanLink, ...] = ()
+    status: Status = "unset"
+    error: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenSpan:
+    """A span that goes on. `names` are what its id was made of; a `lasting` one outlives the process it began in."""
+
+    name: str
+    kind: Kind = "internal"
+    trace_id: int
+    span_id: int
+    parent_id: int | None
+    start: int
+    names: tuple[str | int, ...] = ()
+    lasting: bool = False
+    attributes: dict[str, Attribute]
+    events: list[SpanEvent] = field(default_factory=list[SpanEvent])
+    links: tuple[SpanLink, ...] = ()
+
+    def happened(self, name: str, at: int, attributes: Mapping[str, Attribute]) -> None:
+        """Note an event."""
+        self.events.append(SpanEvent(name=name, at=at, attributes=_fit(attributes)))
+
+    def closed(self, at: int, error: ErrorInfo | None = None) -> SpanData:
+        """The span as it is when it ends at `at`."""
+        attributes, events = dict(self.attributes), tuple(self.events)
+        if error is not None:
+            attributes |= _failure(error)
+            events += tuple(_exception(error, at))
+
+        return SpanData(
+            name=self.name,
+            kind=self.kind,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            parent_id=self.parent_id,
+            start=self.start,
+            end=max(at, self.start),
+            attributes=_fit(attributes),
+            events=events,
+            links=self.links,
+            status="unset" if error is None else "error",
+            error="" if error is None else _short(error),
+        )
+
+
+def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    return {name: cut(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _failure(error: ErrorInfo) -> dict[str, Attribute]:
+    failure: dict[str, Attribute] = {semconv.ERROR_TYPE: error.kind}
+    return failure | {semconv.ERROR_HINT: error.hint} if error.hint else failure
+
+
+def _exception(error: ErrorInfo, at: int) -> list[SpanEvent]:
+    if error.kind == semconv.INTERRUPTED:
+        return []
+
+    attributes: dict[str, Attribute] = {
+        semconv.EXCEPTION_TYPE: error.kind,
+        semconv.EXCEPTION_MESSAGE: error.message,
+    }
+    if error.traceback:
+        attributes[semconv.EXCEPTION_STACKTRACE] = error.traceback
+
+    return [SpanEvent(name=semconv.EXCEPTION, at=at, attributes=_fit(attributes))]
+
+
+def _short(error: ErrorInfo) -> str:
+    first = error.message.strip().partition("\n")[0]
+    return cut(first or error.kind, _DESCRIPTION)

@@ -1,0 +1,103 @@
+"""Values as the text of attributes: JSON that is always of a size that a collector takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from agentflow.events import Json, Payload
+
+Attribute = str | bool | int | float | tuple[str, ...]
+
+# Larger inputs and outputs of steps are named by digest: each stands twice in a trace already, and the journal has it.
+INLINE = 4096
+# The most that one attribute may hold, in bytes of UTF-8. OTLP has no limit, but collectors and their stores do.
+LIMIT = 65536
+# A journal may write a small payload anew when it reads it, and write a number in another way than before.
+_REWRITTEN = 8192
+_CUTS = (8192, 2048, 512, 128)
+
+
+def cut(text: str, limit: int = LIMIT) -> str:
+    """`text` as valid UTF-8 of at most `limit` bytes; what is left out is said at its end."""
+    if len(text) <= limit and text.isascii():
+        return text
+
+    raw = text.encode(errors="replace")
+    if len(raw) <= limit:
+        return raw.decode()
+
+    mark = f" [cut: {len(raw)} bytes]"
+    return raw[: limit - len(mark)].decode(errors="ignore") + mark
+
+
+def dumped(value: Json) -> str:
+    """`value` as compact JSON; what JSON does not know becomes text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def fitted(value: Json) -> str:
+    """`value` as JSON of at most `LIMIT` bytes that still parses: long texts inside it are cut, then cut shorter."""
+    text = dumped(value)
+    for limit in _CUTS:
+        if len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT:
+            break
+
+        text = dumped(_shortened(value, limit))
+
+    return cut(text)
+
+
+def _shortened(value: Json, limit: int) -> Json:
+    if isinstance(value, str):
+        return cut(value, limit)
+
+    if isinstance(value, list | tuple):
+        return [_shortened(item, limit) for item in cast("list[Any]", value)]
+
+    if isinstance(value, Mapping):
+        return {key: _shortened(item, limit) for key, item in cast("Mapping[str, Any]", value).items()}
+
+    return value
+
+
+def written(payload: Payload) -> str:
+    """A payload as JSON text, the same before and after it was in a journal."""
+    raw = payload.json
+    text = raw.decode(errors="replace")
+    return dumped(json.loads(text)) if len(raw) <= _REWRITTEN else text
+
+
+def data_of(payload: Payload | None) -> Json:
+    """A payload as plain data; a value that cannot be written as JSON is named by its type."""
+    if payload is None:
+        return None
+
+    try:
+        return payload.data
+    except ValueError:  # also pydantic's own, for an object that it does not know
+        return "(a value that is no JSON)"
+
+
+def described(name: str, payload: Payload | None) -> dict[str, Attribute]:
+    """A payload as attributes: `name` where it is small, else its digest and size in bytes."""
+    if payload is None:
+        return {}
+
+    try:
+        text = written(payload)
+    except ValueError:
+        return {name: "(a value that is no JSON)"}
+
+    raw = text.encode(errors="replace")
+    if len(raw) <= INLINE:
+        return {name: text}
+
+    return {f"{name}.digest": "sha256:" + hashlib.sha256(raw).hexdigest(), f"{name}.size": len(raw)}
+
+
+def attribute(value: Any) -> Attribute:
+    """Any value as one that an attribute may have."""
+    return value if isinstance(value, str | bool | int | float) else fitted(value)
