@@ -13,7 +13,8 @@ from agentflow import Agent, Budget, Context, ToolError, Workflow, step
 from agentflow.tools import call
 from tools.code import run_on_table, table_text
 
-SAMPLES = 5
+# Of a column with few different values all are shown, so that a question may name any of them.
+SAMPLES, ALL_UP_TO = 5, 40
 KIND = Literal["number", "text", "date", "boolean"]
 
 
@@ -103,8 +104,10 @@ def profile(question: TableQuestion) -> Assignment:
 
 def _column(name: str, values: Sequence[str]) -> Column:
     different = list(dict.fromkeys(values))
-    samples = different if len(different) <= 12 else different[:SAMPLES]
-    return Column(name=name, type=_kind(different), samples=samples, distinct=len(different))
+    kind = _kind(different)
+    few = len(different) <= ALL_UP_TO and kind == "text"
+    samples = different if few else different[:SAMPLES]
+    return Column(name=name, type=kind, samples=samples, distinct=len(different))
 
 
 def _kind(values: Sequence[str]) -> KIND:

@@ -28,6 +28,26 @@ from tools.files import file_search
 from tools.mail import send_mail
 
 PASSAGES = 5
+# What each label means, in words that customers use: the embedded model compares these with the message.
+CATEGORY = (
+    "What the message is about. returns: sending an article back, exchange for another size, refund for a return; "
+    "warranty: an article is faulty or broke in use, warranty claim, repair; "
+    "shipping: delivery time, tracking, a late or lost parcel, a damaged parcel, change of the delivery address; "
+    "payment: charged wrongly, invoice, payment reminder, gift card, voucher, discount code, price match; "
+    "product: advice before buying, which size fits, care and washing, availability, spare parts; "
+    "account: cannot sign in, password, newsletter, Club points, change or deletion of personal data; "
+    "security: account taken over by a stranger, phishing in your name, fraud, a weak point in the shop, "
+    "ignore your rules and instructions; "
+    "other: praise and thanks, press, jobs, sponsoring, wholesale, anything else"
+)
+URGENCY = (
+    "How fast somebody must act. low: I have a question before I buy, which one do you recommend, how do I wash it, "
+    "do you sell this, just a suggestion, thank you for the nice service, no hurry; "
+    "normal: please send me a new one, please correct my invoice, I want to return this, where is my parcel, it broke, "
+    "please change my order; "
+    "high: I was charged twice, somebody was hurt, my account was hacked, I need it before my trip on Friday, "
+    "I have been waiting for weeks, I will call my lawyer, this is my third mail"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,24 +76,9 @@ class Labels:
 
     category: Annotated[
         Literal["returns", "warranty", "shipping", "payment", "product", "account", "security", "other"],
-        Field(
-            description="returns: sending goods back, exchange, refund of a return; "
-            "warranty: defect, broken, repair, claim, guarantee; "
-            "shipping: delivery time, parcel late, lost or damaged, tracking, address; "
-            "payment: invoice, charged, card, bank transfer, discount code, price; "
-            "product: question about size, material, care, use, advice before buying; "
-            "account: login, password reset, e-mail address, newsletter, deleting data; "
-            "security: phishing, stolen account, suspicious message, data leak; "
-            "other: thanks, praise, job application, press, sponsorship, anything else"
-        ),
+        Field(description=CATEGORY),
     ]
-    urgency: Annotated[
-        Literal["low", "normal", "high"],
-        Field(
-            description="low: thanks, general question, no hurry; normal: a problem with an order that can wait some days; "
-            "high: angry, legal threat, safety, fraud, money missing for weeks, needed within days"
-        ),
-    ]
+    urgency: Annotated[Literal["low", "normal", "high"], Field(description=URGENCY)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from agentflow.models.embedded import programs, queries, values
 
 _URL = re.compile(r"https?://[^\s'\"<>)\]]+", re.IGNORECASE)
 _LOCAL = re.compile(
-    r"(?<![\w@/.])(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|[\w-]+\.(?:local|test))(?::\d+)?(?:/[^\s'\"<>)\]]*)?", re.IGNORECASE
+    r"(?<![\w@/.])(?:localhost|\d{1,3}(?:\.\d{1,3}){3}|[\w-]+\.(?:local|test))(?::\d+)?(?:/[^\s'\"<>)\]]*)?",
+    re.IGNORECASE,
 )
 _HOST = re.compile(
     r"(?<![\w@/.-])(?:[a-z0-9-]+\.)+(?:com|org|net|io|edu|gov|dev|app|co|uk|de|fr|nl|it|es|at|ch|se|no|dk|fi|pl|eu|us|ai|info|example|invalid)\b"
@@ -23,15 +24,18 @@ _QUOTED = re.compile(r"\"([^\"]+)\"|“([^”]+)”|(?<!\w)'([^']+)'(?!\w)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d{3})*(?:\.\d+)?(?![\w])")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b")
 _PLACE = re.compile(r"\b(?:in|for|at|near|of) ((?:[A-ZÀ-Þ][\w'’-]+)(?: [A-ZÀ-Þ][\w'’-]+)*)")
-_TITLED = re.compile(r"\b(?:named|called|titled|entitled|name is|nickname) ([\w .-]+?)(?=[,.;?!]|$| and | with | to )")
+_TITLED = re.compile(
+    r"\b(?:named|called|titled|entitled|name is|nickname) ([\w .-]+?)(?=[,.;?!]|$| and | with | to )"
+)
 
-_QUERIES = frozenset("query q question search search_query text keywords keyword term terms topic search_term".split())
-_URLS = frozenset("url link uri address start_url page site website href".split())
-_TASKS = frozenset("task instruction instructions goal objective action request prompt description input".split())
-_CODES = frozenset("code script program source python expression expr".split())
-_VALUES = frozenset("values fields form data form_values inputs".split())
-_BODIES = frozenset("body message content subject title summary".split())
-_RECIPIENTS = frozenset("to recipient recipients email e_mail mail".split())
+# What a parameter wants is told by its name; each pattern has to fit the whole of it.
+_QUERY = re.compile(r"q|query|question|search(?:_query|_terms?)?|text|keywords?|terms?|topic")
+_LINK = re.compile(r"(?:start_)?ur[li]s?|links?|address(?:es)?|page|site|website|href")
+_TASK = re.compile(r"task|instructions?|goal|objective|action|request|prompt|description|input")
+_CODE = re.compile(r"code|script|program|source|python|expr(?:ession)?")
+_VALUE = re.compile(r"(?:form_)?values|fields|form|data|inputs")
+_BODY = re.compile(r"body|message|content|subject|title|summary")
+_RECIPIENT = re.compile(r"to|recipients?|e_?mails?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +63,8 @@ class Source:
 
 def fill(source: Source, parameters: Mapping[str, Any]) -> Filled:
     """Arguments that fit the JSON Schema `parameters`; optional ones only when the request speaks of them."""
-    properties: Mapping[str, Mapping[str, Any]] = parameters.get("properties") or {}
-    required = set(parameters.get("required") or ())
+    properties: Mapping[str, Mapping[str, Any]] = parameters.get("properties", {})
+    required: set[str] = set(parameters.get("required", ()))
     lone_text = [n for n in properties if n in required and _kind(properties[n]) == "string"]
     found: dict[str, Any] = {}
     for name, schema in properties.items():
@@ -74,7 +78,7 @@ def fill(source: Source, parameters: Mapping[str, Any]) -> Filled:
 
 
 def _missing(name: str, schema: Mapping[str, Any]) -> str:
-    if name.lower() in _CODES:
+    if _CODE.fullmatch(name.lower()):
         return f"`{name}` would have to be written, and the request holds no code that could be run"
 
     return f"the request does not say what `{name}` ({_kind(schema)}) is to be"
@@ -105,23 +109,27 @@ def _label(schema: Mapping[str, Any], text: str) -> Any:
     if "const" in schema:
         return schema["const"]
 
-    named = [v for v in schema["enum"] if re.search(rf"\b{re.escape(str(v).replace('_', ' '))}\b", text, re.IGNORECASE)]
+    named = [
+        v
+        for v in schema["enum"]
+        if re.search(rf"\b{re.escape(str(v).replace('_', ' '))}\b", text, re.IGNORECASE)
+    ]
     return named[0] if named else schema.get("default")
 
 
 def _text(name: str, source: Source, *, needed: bool, alone: bool) -> str | None:
     key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-    if key in _URLS:
+    if _LINK.fullmatch(key):
         return _address(source)
 
-    if key in _CODES:
+    if _CODE.fullmatch(key):
         return programs.code(source.text)
 
-    if key in _QUERIES and not (key == "text" and not needed):
+    if _QUERY.fullmatch(key) and not (key == "text" and not needed):
         # A passage that was found before is too long for a query; what was asked for is not.
         return f"{queries.query(source.text)} {source.subjects}".strip() or None
 
-    if key in _TASKS and needed:
+    if _TASK.fullmatch(key) and needed:
         return _order(source)
 
     return _particular(key, source, needed=needed) or (_order(source) if alone else None)
@@ -136,10 +144,10 @@ def _order(source: Source) -> str:
 def _particular(key: str, source: Source, *, needed: bool) -> str | None:
     """A text whose parameter tells what it is: a recipient, a subject, a place, a date, a name."""
     text = source.text
-    if key in _RECIPIENTS:
+    if _RECIPIENT.fullmatch(key):
         return _first(_MAIL, text)
 
-    if key in _BODIES:
+    if _BODY.fullmatch(key):
         return _quotation(text) or (text.strip() if needed else None)
 
     if "date" in key:
@@ -187,7 +195,9 @@ def _address(source: Source) -> str | None:
 def _number(name: str, source: Source, needed: bool) -> float | None:
     """The number that stands beside the parameter's name; the only number there is, when one is required."""
     words = name.replace("_", " ")
-    beside = re.search(rf"\b{re.escape(words)}\b\D{{0,6}}(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?) {re.escape(words)}\b", source.text)
+    beside = re.search(
+        rf"\b{re.escape(words)}\b\D{{0,6}}(\d+(?:\.\d+)?)|(\d+(?:\.\d+)?) {re.escape(words)}\b", source.text
+    )
     if beside:
         return float(beside.group(1) or beside.group(2))
 
@@ -205,8 +215,8 @@ def _flag(name: str, source: Source, needed: bool) -> bool | None:
     return True if named else (False if needed else None)
 
 
-def _items(name: str, source: Source, needed: bool) -> list[str] | None:
-    if name.rstrip("s").lower() in _URLS:
+def _items(name: str, source: Source, _needed: bool) -> list[str] | None:
+    if _LINK.fullmatch(name.rstrip("s").lower()):
         return addresses(source.text) or None
 
     quoted = [next(g for g in m.groups() if g) for m in _QUOTED.finditer(source.text)]
@@ -218,7 +228,7 @@ def _items(name: str, source: Source, needed: bool) -> list[str] | None:
 
 def _pairs(name: str, source: Source, needed: bool) -> dict[str, str] | None:
     found = values.named(source.text) or values.named(source.whole)
-    return found or ({} if needed and name.lower() in _VALUES else None)
+    return found or ({} if needed and _VALUE.fullmatch(name.lower()) else None)
 
 
 _READERS: Mapping[str, Callable[[str, Source, bool], Any]] = {

@@ -10,15 +10,9 @@ from typing import Any
 
 from agentflow.exceptions import ModelCannot
 from agentflow.models.embedded.labels import choose_labels, is_labels
+from agentflow.models.embedded.passages import evidence_of, holds_no_evidence, question_of
 from agentflow.models.embedded.planning import plan_turn
-from agentflow.models.embedded.quoting import (
-    NOTHING,
-    Quotation,
-    evidence_of,
-    holds_no_evidence,
-    question_of,
-    quote,
-)
+from agentflow.models.embedded.quoting import NOTHING, Quotation, quote
 from agentflow.models.embedded.recipes import write_program
 from agentflow.models.embedded.router import Offer
 
@@ -137,7 +131,7 @@ def _call(exchange: Exchange) -> Reply | None:
         {"name": o.name, "description": o.description, "parameters": dict(o.parameters)}
         for o in exchange.offers
     ]
-    task = question_of(exchange.text)[0]
+    task = question_of(exchange.text)
     turn = plan_turn(
         {"task": task, "tools": tools, "observations": [], "calls_left": _MOST_CALLS, "rounds_left": 1}
     )
@@ -153,7 +147,8 @@ def _answer(exchange: Exchange) -> Reply:
     outputs = [result.output for result in exchange.results]
     if evidence_of(exchange.text, outputs):
         quotation = quote(exchange.text, outputs)
-        note = f"Quoted from {len(quotation.cited)} passages."
+        count = len(quotation.cited)
+        note = f"Quoted from {count} passage{'' if count == 1 else 's'}."
     elif any(holds_no_evidence(text) for text in (exchange.text, *outputs)):
         quotation, note = Quotation(text=NOTHING, confidence=0.0), "There was no evidence to quote."
     elif exchange.results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _QUOTED = re.compile(r"(?<!\w)(['\"‘“`])(?=\S)(.{2,}?)(?<=\S)['\"’”`](?!\w)", re.DOTALL)
 _FENCED = re.compile(r"```.*?```", re.DOTALL)
@@ -80,7 +81,6 @@ _CUES: dict[str, str] = {
     "mail": r"\b(?:send|e-?mail|mail|message|notify|forward)\b",
     "picture": r"\b(?:draw|picture|image|illustration|logo|photo|sketch|painting|render)\b",
 }
-_PATTERNS = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _CUES.items()}
 _NOT = r"\b(?:no|not|nothing|nowhere|never|\w+n['’]t|dont|do not|instead of|rather than|without|ignore|ignoring|forget)\b"
 _REJECTED = (
     re.compile(
@@ -104,7 +104,13 @@ _COUNTED = (
     "long",
     "capitals",
 )
-NAMES = (*_PATTERNS, *_COUNTED)
+NAMES = (*_CUES, *_COUNTED)
+
+
+@cache
+def _patterns() -> dict[str, re.Pattern[str]]:
+    # Compiled at the first use: twenty milliseconds that an import should not cost.
+    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _CUES.items()}
 
 
 def read(text: str) -> tuple[float, ...]:
@@ -112,7 +118,11 @@ def read(text: str) -> tuple[float, ...]:
     bare = masked(text)
     rejects = tuple(float(p.search(bare) is not None) for p in _REJECTED)
     meant = _without_rejected(bare)
-    return (*(float(p.search(meant) is not None) for p in _PATTERNS.values()), *rejects, *_counts(text, bare))
+    return (
+        *(float(p.search(meant) is not None) for p in _patterns().values()),
+        *rejects,
+        *_counts(text, bare),
+    )
 
 
 def _without_rejected(text: str) -> str:
@@ -122,20 +132,25 @@ def _without_rejected(text: str) -> str:
     return text
 
 
-_ABOUT = tuple(
-    _PATTERNS[name] for name in ("lead_none", "lead_why", "meaning", "opinion", "no_tool", "general_what")
-)
+_POLITE = re.compile(_START, re.IGNORECASE)
+_ABOUT = ("lead_none", "lead_why", "meaning", "opinion", "no_tool", "general_what")
+
+
+def lead(text: str) -> str:
+    """The word that `text` begins with, behind `please` and the like: of an order, its verb."""
+    rest = _POLITE.sub("", masked(text).lower()).split()
+    return rest[0] if rest else ""
 
 
 def speaks_about(text: str) -> float:
     """1 when `text` asks for words about a thing and not for the thing to be done, else 0."""
     bare = masked(text)
-    return float(any(p.search(bare) for p in _ABOUT))
+    return float(any(_patterns()[name].search(bare) for name in _ABOUT))
 
 
 def talks(text: str) -> bool:
     """Is `text` small talk, or about words and not about things?"""
-    return bool(speaks_about(text)) or _PATTERNS["lead_talk"].search(text) is not None
+    return bool(speaks_about(text)) or _patterns()["lead_talk"].search(text) is not None
 
 
 def masked(text: str) -> str:

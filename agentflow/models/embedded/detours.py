@@ -20,7 +20,10 @@ _NEXT: Mapping[str, Sequence[str]] = {
     "computer": ("web_search", "file_search"),
 }
 _ACTING = ("press", "sign_in", "form", "transact")
-_REFUSED = re.compile(r"arguments? (?:of|for|do|does|did)|do(?:es)? not fit|ToolArgumentsInvalid|invalid argument|validation", re.I)
+_REFUSED = re.compile(
+    r"arguments? (?:of|for|do|does|did)|do(?:es)? not fit|ToolArgumentsInvalid|invalid argument|validation",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(r"`(\w+)`:")
 
 
@@ -90,8 +93,8 @@ def _repaired(seen: Observation, turn: Turn, drafted: Sequence[Call]) -> Iterato
 
 
 def _mended(seen: Observation, offer: Offer, source: Source) -> dict[str, Any] | None:
-    properties = offer.parameters.get("properties") or {}
-    required = set(offer.parameters.get("required") or ())
+    properties = offer.parameters.get("properties", {})
+    required: set[str] = set(offer.parameters.get("required", ()))
     faulty = set(_NAMED.findall(f"{seen.error} {seen.text}"))
     kept = {n: v for n, v in seen.arguments.items() if n in properties and n not in faulty}
     filled = fill(source, offer.parameters)

@@ -19,7 +19,7 @@ _READS = _SEARCHES | {"computer"}
 _UNSURE = 0.6  # below this, a question goes to the other kind of search as well
 _WORTH_ASKING = 0.2  # how likely the other one must be for that
 _FEW_WORDS = 6
-_CLEARLY_NONE = 0.85  # above this, a question needs no search even where searching is all that is offered
+_CLEARLY_NONE = 0.9  # above this, a question needs no search even where searching is all that is offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,9 @@ def _call(
     return None, why
 
 
-def _made(name: str, part: Part, choice: Choice, arguments: Mapping[str, Any], after: tuple[str, ...]) -> Call:
+def _made(
+    name: str, part: Part, choice: Choice, arguments: Mapping[str, Any], after: tuple[str, ...]
+) -> Call:
     tool = choice.tool or ""
     return Call(id=name, tool=tool, arguments=arguments, after=after, why=part.text, choice=choice)
 
@@ -128,7 +130,9 @@ def _moved(choice: Choice, tool: str, confidence: float) -> Choice:
 def _filled(part: Part, offer: Offer, turn: Turn, after: Sequence[str], planned: Sequence[Step]) -> Filled:
     subjects = " ".join(queries.query(planned[place].part.text) for place in part.after)
     lookups = [_kind(turn, planned[place].choice.tool) in _READS for place in part.after]
-    source = Source(text=part.text, whole=turn.task, earlier=after, subjects=subjects, has_address=any(lookups))
+    source = Source(
+        text=part.text, whole=turn.task, earlier=after, subjects=subjects, has_address=any(lookups)
+    )
     return fill(source, offer.parameters)
 
 

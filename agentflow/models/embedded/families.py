@@ -13,7 +13,7 @@ from agentflow.models.embedded.features import embedding
 
 Family = Literal["web_search", "file_search", "computer", "code_interpreter"]
 
-_FIND = r"search\w*|find\w*|look ?up|lookup|retriev\w*|quer(?:y|ies)|google|ask|grep"
+_FIND = r"search\w*|find\w*|looks?(?: \w+)? ?up|lookup|retriev\w*|quer(?:y|ies)|google|ask|grep"
 _DOCUMENTS = r"files?|doc(?:s|uments?)?|notes?|knowledge(?: ?base)?|kb|vectors?(?: ?store)?|corpus|handbook|wiki|archive|rag|manuals?|passages"
 _PUBLIC = r"web|internet|online|google|bing|duck ?duck ?go|ddg|brave|tavily|searx\w*|serp\w*|news|wikipedia"
 _SCREEN = r"browsers?|browse|computer|desktop|playwright|screen|web ?pages?|web ?sites?|pages?|urls?"
@@ -99,8 +99,8 @@ def _by_meaning(offer: Offer) -> Family | None:
 
     meant = embedding(offer.description)
     likeness = {name: float(meant @ embedding(text)) for name, text in _MEANINGS.items()}
-    best = max(likeness, key=lambda name: likeness[name])
-    return best if likeness[best] >= _SAME else None
+    alike: list[Family] = [name for name in _MEANINGS if likeness[name] >= _SAME]
+    return max(alike, key=lambda name: likeness[name], default=None)
 
 
 def _both(text: str, one: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -32,7 +33,7 @@ def embedding(text: str) -> Vector:
 def terms(text: str) -> Counter[str]:
     """How often each word and each pair of words stands in `text`, outside of quotation marks."""
     words = _TOKEN.findall(cues.masked(text).lower())
-    return Counter([*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))])
+    return Counter([*words, *(f"{a} {b}" for a, b in itertools.pairwise(words))])
 
 
 def vector(text: str, vocabulary: Mapping[str, tuple[int, float]]) -> Vector:

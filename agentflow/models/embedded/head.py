@@ -22,7 +22,32 @@ WEIGHTS = Path(__file__).parents[2] / "data" / "router.npz"
 CLASSES = ("web_search", "file_search", "computer", "code_interpreter", "none")
 _NEGATED = re.compile(r"\b(?:do not|don['’]?t|never|without|no need to)\s+\w+", re.IGNORECASE)
 _SMALL_WORDS = frozenset(
-    "a an the of to in on for by with from and or its it is at as into get user user's text one".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "in",
+        "on",
+        "for",
+        "by",
+        "with",
+        "from",
+        "and",
+        "or",
+        "its",
+        "it",
+        "is",
+        "at",
+        "as",
+        "into",
+        "get",
+        "user",
+        "user's",
+        "text",
+        "one",
+    ]
 )
 
 
@@ -79,7 +104,8 @@ def softmax(scores: Matrix) -> Matrix:
     import numpy as np
 
     raised: Matrix = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)
+    shares: Matrix = raised / raised.sum(axis=-1, keepdims=True)
+    return shares
 
 
 def fit_features(request: str, offer: Offer, families: Mapping[str, float]) -> Matrix:
@@ -94,8 +120,9 @@ def fit_features(request: str, offer: Offer, families: Mapping[str, float]) -> M
     in_name = _shared(said, name)
     talk = cues.speaks_about(request)
     likeness = (described, named, max(described, named))
-    overlap = (in_name, float(in_name == 1.0), _shared(said, offer.description))
-    against = (families["none"], families["file_search"], talk, in_name * talk)
+    led = float(bool(_stems(cues.lead(request)) & _stems(f"{name} {offer.description}")))
+    overlap = (in_name, float(in_name == 1.0), _shared(said, offer.description), led, led * in_name)
+    against = (*(families[name] for name in CLASSES), talk, in_name * talk)
     return np.array((*likeness, *overlap, *against, 1.0), dtype=np.float32)
 
 

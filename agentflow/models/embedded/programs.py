@@ -10,7 +10,9 @@ _ANNOUNCED = re.compile(
     r"\b(?:run|execute|evaluate|try|test)\b[^:\n]{0,60}:\s*(?P<code>.+)$|\b(?:code|script|snippet|program)\b[^:\n]{0,40}:\s*(?P<code2>.+)$",
     re.DOTALL | re.IGNORECASE,
 )
-_LOOKS_LIKE_CODE = re.compile(r"[\w\])]\s*=\s*\S|\b(?:print|import|for|def|while|len|sum|range)\b\s*[\w(]|\w\(.*\)", re.DOTALL)
+_LOOKS_LIKE_CODE = re.compile(
+    r"[\w\])]\s*=\s*\S|\b(?:print|import|for|def|while|len|sum|range)\b\s*[\w(]|\w\(.*\)", re.DOTALL
+)
 _EXPRESSION = re.compile(r"(?<![\w.,])[-(]*\d[\d.,]*(?:\s*(?:\*\*|[-+*/^×÷%()])\s*[-(]*\d[\d.,]*\)*)+")
 _WORDS = (
     (r"(?<=\d),(?=\d{3}\b)", ""),

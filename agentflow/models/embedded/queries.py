@@ -17,7 +17,9 @@ _LEADS = (
     r"(?:find|look) (?:me |out (?:about )?|up |for )?(?=\w)",
     r"(?:google|look up|pull up|dig up|research|search|retrieve)\s+",
     r"(?:tell|show|give) me (?:what (?:is|are)|about)?\s*",
-    r"what (?:do|does|did|is|are|was) " + _OWN + r" (?:say|tell(?: us| me)?|mention|state|have|contain|said)(?: about| on| regarding)?\s+",
+    r"what (?:do|does|did|is|are|was) "
+    + _OWN
+    + r" (?:say|tell(?: us| me)?|mention|state|have|contain|said)(?: about| on| regarding)?\s+",
     rf"(?:according to|in|from|per|based on|looking at) {_OWN}[,:]?\s+",
     r"(?:is|was) there (?:anything|something|any mention|any note)(?: in [\w ]+?)? (?:about|on|of|regarding)\s+",
 )
@@ -62,7 +64,7 @@ def _without_leads(text: str) -> str:
 def _shortened(text: str) -> str:
     for lead in _LEADS:
         rest = re.sub(rf"^(?:{lead})", "", text, count=1, flags=re.IGNORECASE)
-        if rest != text and len(rest.split()) > 1 or (rest != text and len(rest) > 3):
+        if rest != text and (len(rest.split()) > 1 or len(rest) > 3):
             return rest
 
     return text

@@ -35,19 +35,29 @@ _JOINT = re.compile(
 )
 _NUMBERED = re.compile(r"^\s*\(?1[.)]\s+")
 _SHIELDED = re.compile(
-    r"```.*?```|`[^`]*`|\"[^\"]*\"|“[^”]*”|(?<!\w)'[^']*'(?!\w)|https?://\S+|\b[\w-]+(?:\.[\w-]+)+\b|\be\.g\.|\bi\.e\.|\b(?:mr|mrs|dr|st|no|vs)\.", re.DOTALL | re.IGNORECASE
+    r"```.*?```|`[^`]*`|\"[^\"]*\"|“[^”]*”|(?<!\w)'[^']*'(?!\w)|https?://\S+|\b[\w-]+(?:\.[\w-]+)+\b|\be\.g\.|\bi\.e\.|\b(?:mr|mrs|dr|st|no|vs)\.",
+    re.DOTALL | re.IGNORECASE,
 )
 _GERUND = r"(?:\w+ing|(?:you(?:'ve| have)?|i(?:'ve| have)?) \w+)"
 _AFTER_FIRST = re.compile(rf"^(?:after|once)\s+({_GERUND}\b[^,]*),\s+(.+)$", re.IGNORECASE | re.DOTALL)
 _BEFORE_FIRST = re.compile(rf"^before\s+({_GERUND}\b[^,]*),\s+(.+)$", re.IGNORECASE | re.DOTALL)
-_AFTER_LAST = re.compile(rf"^(.+?),?\s+(?:but only )?(?:after|once)\s+((?:{_GERUND})\b[^,]*?)[.]?$", re.IGNORECASE | re.DOTALL)
-_FIRST_LAST = re.compile(r"^(.+?)[,;.]\s*(?:but )?(?:before (?:that|this|you do)|first)[,:]?\s+(.+)$", re.IGNORECASE | re.DOTALL)
+_AFTER_LAST = re.compile(
+    rf"^(.+?),?\s+(?:but only )?(?:after|once)\s+((?:{_GERUND})\b[^,]*?)[.]?$", re.IGNORECASE | re.DOTALL
+)
+_FIRST_LAST = re.compile(
+    r"^(.+?)[,;.]\s*(?:but )?(?:before (?:that|this|you do)|first)[,:]?\s+(.+)$", re.IGNORECASE | re.DOTALL
+)
 
 _GIVEN_FIRST = re.compile(
-    r"^(?:using|based on|given|taking|starting from|with(?: the help of)?)\s+([^,]{8,}),\s+(.+)$", re.IGNORECASE | re.DOTALL
+    r"^(?:using|based on|given|taking|starting from|with(?: the help of)?)\s+([^,]{8,}),\s+(.+)$",
+    re.IGNORECASE | re.DOTALL,
 )
-_USED_TO = re.compile(r"^(?:use|take)\s+((?:the|our|my)\s+.{6,}?)\s+(?:to|and)\s+(.+)$", re.IGNORECASE | re.DOTALL)
-_GIVEN_LAST = re.compile(r"^(.+?),?\s+(?:using|based on)\s+((?:the|our|my)\s+.{8,}?)[.]?$", re.IGNORECASE | re.DOTALL)
+_USED_TO = re.compile(
+    r"^(?:use|take)\s+((?:the|our|my)\s+.{6,}?)\s+(?:to|and)\s+(.+)$", re.IGNORECASE | re.DOTALL
+)
+_GIVEN_LAST = re.compile(
+    r"^(.+?),?\s+(?:using|based on)\s+((?:the|our|my)\s+.{8,}?)[.]?$", re.IGNORECASE | re.DOTALL
+)
 
 _TELL = re.compile(
     rf"^{_POLITE}(?:tell|give|show|let me know|read (?:me|out|it)|report|say|explain|answer|list (?:it|them)|summari[sz]e (?:it|them|this|that|what)|name|save (?:it|them)|quote)\b",
@@ -58,6 +68,10 @@ _PRONOUN = re.compile(
     re.IGNORECASE,
 )
 _NAMED_AGAIN = re.compile(r"\b(?:the|that|this|these|those|said) ([\w-]{4,})", re.IGNORECASE)
+_MATERIAL = re.compile(
+    rf"^{_POLITE}(?:translate|rewrite|rephrase|paraphrase|reword|proofread|correct|shorten|simplify|explain|summari[sz]e|make)\b[^.?!]{{0,60}}:",
+    re.IGNORECASE,
+)
 _FEWEST_WORDS = 3
 
 
@@ -73,6 +87,9 @@ class Part:
 def split(request: str) -> tuple[Part, ...]:
     """The parts of `request` in the order in which to do them; one part when it is a single thing."""
     text = " ".join(request.split()) if "```" not in request else request.strip()
+    if _MATERIAL.match(text):
+        return (Part(text=text),)  # what follows the colon is material and no orders
+
     wholes = [_pieces(whole) for whole in _in_order(text)]
     pieces = [piece for whole in wholes for piece in whole]
     parts = [_part(pieces, place) for place in range(len(pieces))]
@@ -95,7 +112,9 @@ def _referred(pieces: Sequence[str], place: int) -> tuple[int, ...]:
     """The earlier pieces that the one at `place` refers to: by a pronoun (the last one), or by a noun of theirs."""
     text = _shield(pieces[place])
     nouns = {noun.lower().rstrip("s") for noun in _NAMED_AGAIN.findall(text)}
-    found = {n for n in range(place) if nouns & {w.lower().rstrip("s") for w in re.findall(r"[\w-]+", pieces[n])}}
+    found = {
+        n for n in range(place) if nouns & {w.lower().rstrip("s") for w in re.findall(r"[\w-]+", pieces[n])}
+    }
     if place and _PRONOUN.search(text):
         found.add(place - 1)
 
@@ -105,14 +124,21 @@ def _referred(pieces: Sequence[str], place: int) -> tuple[int, ...]:
 def _in_order(text: str) -> list[str]:
     """`text` with `before` and `after` clauses put in the order of doing."""
     hidden = _shield(text)
-    for pattern, swapped in ((_AFTER_FIRST, False), (_BEFORE_FIRST, True), (_AFTER_LAST, True), (_FIRST_LAST, True)):
+    for pattern, swapped in (
+        (_AFTER_FIRST, False),
+        (_BEFORE_FIRST, True),
+        (_AFTER_LAST, True),
+        (_FIRST_LAST, True),
+    ):
         match = pattern.match(hidden)
         if match is None:
             continue
 
         one, two = (text[match.start(n) : match.end(n)] for n in (1, 2))
-        ordered = [two, one] if swapped else [one, two]
-        return [_plain(piece) for piece in ordered]
+        if min(len(one.split()), len(two.split())) < _FEWEST_WORDS:
+            return [text]  # `before you look online` is no task of its own
+
+        return [_plain(piece) for piece in ([two, one] if swapped else [one, two])]
 
     return _in_order_of_need(text, hidden)
 
@@ -137,7 +163,11 @@ def _plain(clause: str) -> str:
         if _BEGINS.match(f"{base} {rest}") and verb.lower() != base:
             return f"{base} {rest}"
 
-    return {"found": "find", "got": "get", "read": "read"}.get(verb.lower(), verb) + f" {rest}" if rest else clause
+    return (
+        {"found": "find", "got": "get", "read": "read"}.get(verb.lower(), verb) + f" {rest}"
+        if rest
+        else clause
+    )
 
 
 def _pieces(text: str) -> list[str]:
@@ -172,7 +202,9 @@ def _cuts(joint: re.Match[str], left: str, right: str) -> bool:
         return begins["action"] is not None and _acts(left)
 
     if joint["joined"] is not None:
-        return begins["action"] is not None or (_asks(left) and following.rstrip().endswith("?") or right.rstrip().endswith("?"))
+        return begins["action"] is not None or (
+            (_asks(left) and following.rstrip().endswith("?")) or right.rstrip().endswith("?")
+        )
 
     return True
 

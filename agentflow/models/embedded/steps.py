@@ -29,7 +29,8 @@ def steps(request: str, offers: Sequence[Offer]) -> tuple[Step, ...]:
         if len(groups) > 1:
             return _as_steps(parts, choices, groups)
 
-    return (Step(part=Part(text=request.strip(), question=parts[0].question), choice=route(request, offers)),)
+    whole = Part(text=request.strip(), question=any(part.question for part in parts))
+    return (Step(part=whole, choice=route(request, offers)),)
 
 
 def _groups(parts: Sequence[Part], choices: Sequence[Choice], offers: Sequence[Offer]) -> list[list[int]]:
@@ -65,7 +66,9 @@ def _leading(group: Sequence[int], choices: Sequence[Choice]) -> int:
     return max(group, key=lambda place: (choices[place].tool is not None, choices[place].confidence))
 
 
-def _as_steps(parts: Sequence[Part], choices: Sequence[Choice], groups: Sequence[Sequence[int]]) -> tuple[Step, ...]:
+def _as_steps(
+    parts: Sequence[Part], choices: Sequence[Choice], groups: Sequence[Sequence[int]]
+) -> tuple[Step, ...]:
     home = {place: number for number, group in enumerate(groups) for place in group}
     found: list[Step] = []
     for number, group in enumerate(groups):

@@ -18,9 +18,12 @@ _INTRODUCTION = re.compile(
 _MARKED = re.compile(r"(?P<label>[A-Za-z]\w*(?:[ -][A-Za-z]\w*){0,2})\s*[:=]\s*(?P<value>\S.*)$", re.DOTALL)
 _LABELLED = re.compile(
     rf"(?:^|\s)(?P<label>(?i:{_LABELS}))\s+(?:(?:is|as|of|to)\s+)?"
-    r"(?P<value>\x00\d+\x00|[\w.+-]+@[\w.-]+\w|[A-ZÀ-Þ0-9+][\w.'’/-]*(?: [A-ZÀ-Þ0-9][\w.'’/-]*)*|[\w.-]*\d[\w.-]*)$"
+    r"(?P<value>\x00\d+\x00|[\w.+-]+@[\w.-]+\w|[A-ZÀ-Þ0-9+][\w.'’/-]*(?: [A-ZÀ-Þ0-9][\w.'’/-]*)*|[\w.-]*\d[\w.-]*)"
+    r"(?=$|\s+(?:in|into|to|on|at|for|from|then)\b)"
 )
-_SIGNED_IN = re.compile(r"\b(?:log|sign)(?:ged)?[ -]?(?:in|on)(?:to [^,.;]*?)? as (?P<value>[\w.@+-]*\w)", re.IGNORECASE)
+_SIGNED_IN = re.compile(
+    r"\b(?:log|sign)(?:ged)?[ -]?(?:in|on)(?:to [^,.;]*?)? as (?P<value>[\w.@+-]*\w)", re.IGNORECASE
+)
 
 
 def named(text: str) -> dict[str, str]:
