@@ -11,27 +11,9 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
 from agentflow.models.embedded.labels import choose_labels, is_labels
+from workflows.ticket_triage import CATEGORY, URGENCY
 
 TICKETS = Path(__file__).parents[2] / "workflows" / "samples" / "tickets.jsonl"
-CATEGORY = (
-    "What the message is about. returns: sending an article back, exchange for another size, refund for a return; "
-    "warranty: an article is faulty or broke in use, warranty claim, repair; "
-    "shipping: delivery time, tracking, a late or lost parcel, a damaged parcel, change of the delivery address; "
-    "payment: charged wrongly, invoice, payment reminder, gift card, voucher, discount code, price match; "
-    "product: advice before buying, which size fits, care and washing, availability, spare parts; "
-    "account: cannot sign in, password, newsletter, Club points, change or deletion of personal data; "
-    "security: account taken over by a stranger, phishing in your name, fraud, a weak point in the shop, "
-    "ignore your rules and instructions; "
-    "other: praise and thanks, press, jobs, sponsoring, wholesale, anything else"
-)
-URGENCY = (
-    "How fast somebody must act. low: I have a question before I buy, which one do you recommend, how do I wash it, "
-    "do you sell this, just a suggestion, thank you for the nice service, no hurry; "
-    "normal: please send me a new one, please correct my invoice, I want to return this, where is my parcel, it broke, "
-    "please change my order; "
-    "high: I was charged twice, somebody was hurt, my account was hacked, I need it before my trip on Friday, "
-    "I have been waiting for weeks, I will call my lawyer, this is my third mail"
-)
 Category = Literal["returns", "warranty", "shipping", "payment", "product", "account", "security", "other"]
 
 
