@@ -16,7 +16,7 @@ from agentflow.steps.planner import Planner
 from agentflow.steps.prompting import load_prompt
 from agentflow.steps.wait import Wait
 from agentflow.tools import Tool
-from agentflow.typeref import resolve_type
+from agentflow.typeref import resolve_type, type_name
 from agentflow.workflow import Workflow
 
 
@@ -24,18 +24,26 @@ def assemble(spec: WorkflowSpec, place: Place, packages: Sequence[str]) -> Workf
     """The workflow of a spec; only steps and tools of `packages` can be named, never other code."""
     maker = _Maker(spec, place, tuple(packages))
     steps = {step.id: maker.step(step) for step in spec.steps if step.kind != "gather"}
-    for step in spec.steps:
-        if step.kind == "gather":
-            steps[step.id] = maker.gather(step.id, steps)
-
-    # Gathers that the definition only implies by `slot` edges are steps as well.
-    for edge in spec.edges:
-        for end in (edge.source, edge.target):
-            if end not in steps:
-                raise UnknownName(f"step in the edges of `{spec.name}`", end, list(steps))
+    _refuse_lost_edges(spec)
+    for step in maker.gathers():
+        steps[step.id] = maker.gather(step.id, steps)
 
     ordered = {step.id: steps[step.id] for step in spec.steps}
     return Workflow.of_steps(spec, ordered, place)
+
+
+def _refuse_lost_edges(spec: WorkflowSpec) -> None:
+    kinds = {step.id: step.kind for step in spec.steps}
+    for edge in spec.edges:
+        for end in (edge.source, edge.target):
+            if end not in kinds:
+                raise UnknownName(f"step in the edges of `{spec.name}`", end, list(kinds))
+
+        if edge.slot is not None and kinds[edge.target] != "gather":
+            raise ProjectError(
+                f"step `{edge.target}` is no gather, and an edge into it has a `slot`",
+                hint="leave `slot` out",
+            )
 
 
 class _Maker:
@@ -46,6 +54,14 @@ class _Maker:
 
     def step(self, spec: StepSpec) -> Step[Any, Any]:
         made = self._kinds()[spec.kind](spec)
+        if spec.kind in ("approval", "wait", "workflow") and (
+            spec.timeout is not None or spec.retry is not None
+        ):
+            raise ProjectError(
+                f"step `{spec.id}`: `timeout` and `retry` mean nothing for a step of kind {spec.kind}",
+                hint="leave them out, or put them on a step inside",
+            )
+
         made.name, made.timeout, made.retry, made.place = spec.id, spec.timeout, spec.retry, self.place
         if spec.map is None:
             return made
@@ -60,8 +76,8 @@ class _Maker:
             "approval": lambda s: Approval(
                 s.id, of=resolve_type(s.takes), prompt=s.options.get("prompt", "")
             ),
-            "wait": lambda s: Wait(
-                s.id, of=resolve_type(s.takes), seconds=float(s.options.get("seconds", 0))
+            "wait": lambda s: _made(
+                s.id, lambda: Wait(s.id, of=resolve_type(s.takes), seconds=s.options.get("seconds", 0))
             ),
             "workflow": self._workflow,
         }
@@ -71,7 +87,15 @@ class _Maker:
         if not isinstance(found, FunctionStep):
             raise ProjectError(f"step `{spec.id}`: `{spec.call}` is no step", hint="make it one with `@step`")
 
-        return FunctionStep(found.function)
+        made: Step[Any, Any] = FunctionStep(found.function)
+        for verb, said, known in (("takes", spec.takes, made.takes), ("gives", spec.gives, made.gives)):
+            if said not in ("Any", type_name(known)):
+                raise ProjectError(
+                    f"step `{spec.id}`: `{verb}` is `{said}`, and its function {verb} `{type_name(known)}`",
+                    hint=f"leave `{verb}` out: it is known from the function",
+                )
+
+        return made
 
     def _planner(self, spec: StepSpec) -> Step[Any, Any]:
         known = dict(spec.options)
@@ -122,9 +146,33 @@ class _Maker:
 
         return assemble(spec.workflow, self.place, self.packages)
 
+    def gathers(self) -> list[StepSpec]:
+        """The gathers, each after those that it joins."""
+        waiting = {step.id: step for step in self.spec.steps if step.kind == "gather"}
+        ordered: list[StepSpec] = []
+        while waiting:
+            inner = {e.target for e in self.spec.edges if e.source in waiting}
+            ready = [step for name, step in waiting.items() if name not in inner]
+            if not ready:
+                raise ProjectError(
+                    f"the gathers {', '.join(f'`{name}`' for name in waiting)} wait for each other"
+                )
+
+            ordered += ready
+            for step in ready:
+                del waiting[step.id]
+
+        return ordered
+
     def gather(self, name: str, steps: Mapping[str, Step[Any, Any]]) -> Step[Any, Any]:
         """The gather that the edges with a `slot` lead to."""
         edges = sorted((e for e in self.spec.edges if e.target == name), key=lambda e: e.slot or 0)
+        if [e.slot for e in edges] != list(range(len(edges))):
+            raise ProjectError(
+                f"step `{name}` joins {len(edges)} edges, whose slots are {[e.slot for e in edges]}",
+                hint="give each edge into a gather its `slot`: 0, 1, ...",
+            )
+
         made: Gather[Any, Any] = Gather([_branch(e, steps) for e in edges], self.place)
         made.name = name
         return made
@@ -158,11 +206,8 @@ class _Maker:
 
 
 def _branch(edge: EdgeSpec, steps: Mapping[str, Step[Any, Any]]) -> Any:
-    if edge.source not in steps:
-        raise UnknownName("step", edge.source, list(steps))
-
     step = steps[edge.source]
-    return step if edge.on is None else step.on(resolve_type(edge.on))
+    return step if edge.on is None else step.on(resolve_type(edge.on), at_most=edge.at_most)
 
 
 S = TypeVar("S")
@@ -171,6 +216,6 @@ S = TypeVar("S")
 def _made(step: str, make: Callable[[], S]) -> S:
     try:
         return make()
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         text = str(error).replace("Planner.__init__()", "").replace("Agent.__init__()", "").strip()
         raise ProjectError(f"step `{step}`: {text}") from None

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, cast
 
 from agentflow.exceptions import JournalDamaged
 from agentflow.spec import Retry
 
 Json = Any
+_ALIVE, _UNREAD = object(), object()
 
 
 class Payload:
     """A value that goes along an edge: kept as the object while it lives, and as JSON where it is written.
 
-    Values are treated as immutable from the moment they are given to the engine.
+    Values are treated as immutable from the moment they are given to the engine. `kind` may name the type that a
+    value had when it was written: then it is read as that, whoever asks, so that a resumed run sees what it saw before.
     """
 
-    __slots__ = ("_json", "_value", "parts")
+    __slots__ = ("_as", "_json", "_value", "kind", "parts")
 
     def __init__(
         self, value: Any = None, *, raw: bytes | None = None, parts: Sequence[Payload] | None = None
     ) -> None:
         self._value, self._json, self.parts = value, raw, parts
+        self.kind: Any = None
+        # The type that the value was read as; a value that never was text is what it is.
+        self._as: Any = _ALIVE if raw is None and parts is None else _UNREAD
 
     @property
     def json(self) -> bytes:
@@ -48,24 +54,24 @@ class Payload:
 
     def value(self, type_: Any) -> Any:
         """The value as `type_`; decoded from JSON if the object is no longer there."""
-        if self._value is None:
-            if self._json is not None:
-                self._value = adapter(type_).validate_json(self._json)
-            elif self.parts is not None:
-                self._value = self._joined(type_)
+        type_ = type_ if self.kind is None else self.kind
+        if self._as is _ALIVE or self._as == type_:
+            return self._value
 
+        self._value = self._joined(type_) if self._json is None else adapter(type_).validate_json(self._json)
+        self._as = type_
         return self._value
 
     def items(self) -> Sequence[Payload]:
         """The items of a list, each as a payload of its own; raises `TypeError` where the value is no list."""
         if self.parts is None:
-            values: Any = self._value
-            if values is None:
-                parsed = self.data
-                values = parsed if isinstance(parsed, list) else None
-                self.parts = [Payload(raw=_compact_json(v)) for v in cast("list[Any]", values)]
-            else:
-                self.parts = [Payload(v) for v in values]
+            is_object = self._as is _ALIVE or self.kind is not None
+            values = self.value(self.kind) if is_object else self.data
+            if not isinstance(values, Sequence | AbstractSet) or isinstance(values, str | bytes):
+                raise TypeError(f"a `{type(values).__name__}` is no list")
+
+            known = cast("Sequence[Any]", values)
+            self.parts = [Payload(v) if is_object else Payload(raw=_compact_json(v)) for v in known]
 
         return self.parts
 
@@ -88,7 +94,9 @@ class Payload:
 
 
 def _compact_json(value: Json) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
+    return text.encode(errors="backslashreplace")
 
 
 _adapters: dict[Any, Any] = {}
@@ -309,7 +317,9 @@ EVENTS: dict[str, type[Event]] = {
     )
 }
 _FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
-_DEFAULTS = {kind: {f.name: f.default for f in fields(kind)} for kind in EVENTS.values()}
+_DEFAULTS = {
+    kind: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for kind in EVENTS.values()
+}
 
 
 def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
@@ -318,11 +328,11 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
     `keep` may take the JSON of a payload and give a shorter one that stands for it.
     """
     kind = type(event)
-    defaults = _DEFAULTS[kind]
+    optional = _DEFAULTS[kind]
     parts = [f'"type":"{kind.type}"'.encode()]
     for name in _FIELDS[kind]:
         value = getattr(event, name)
-        if value is None or value is defaults[name] or value == "":
+        if name in optional and (value is None or value is optional[name] or value == ""):
             continue
 
         if isinstance(value, Payload):
@@ -343,6 +353,7 @@ def _encode_value(value: Any) -> bytes:
 
 
 _PAYLOADS = {"input", "output", "request", "result"}
+_scan = json.JSONDecoder().raw_decode
 
 
 def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) -> Event:
@@ -351,17 +362,29 @@ def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) ->
     `load` gives the JSON of a payload for what `keep` put in its place, or None where it stands there itself.
     """
     try:
-        data: dict[str, Any] = json.loads(raw)
-        kind = EVENTS[data.pop("type")]
-        for name in _PAYLOADS & data.keys():
-            data[name] = Payload(raw=load(data[name]) or _compact_json(data[name]))
+        data: dict[str, Any] = {}
+        for name, value, text in _fields_of(raw.decode()):
+            data[name] = Payload(raw=load(value) or text.encode()) if name in _PAYLOADS else value
 
+        kind = EVENTS[data.pop("type")]
         if "error" in data:
-            data["error"] = ErrorInfo(**{"message": "", **data["error"]})
+            data["error"] = ErrorInfo(**{"kind": "", "message": "", **data["error"]})
 
         return kind(**data)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise JournalDamaged(f"an event cannot be read: {error}: {raw[:120]!r}") from None
+
+
+def _fields_of(text: str) -> Iterator[tuple[str, Json, str]]:
+    """The fields of canonical JSON with the text of each, so that a payload stays as it was written, byte for byte."""
+    at = 0
+    while text[at] in "{,":
+        name, colon = _scan(text, at + 1)
+        value, at = _scan(text, colon + 1)
+        yield name, value, text[colon + 1 : at]
+
+    if text[at:] != "}":
+        raise ValueError("it does not end as an event does")
 
 
 def chained(previous: bytes, encoded: bytes) -> bytes:
@@ -371,5 +394,9 @@ def chained(previous: bytes, encoded: bytes) -> bytes:
 
 def retry_wait(policy: Retry, failures: int, chance: float) -> int:
     """Nanoseconds to wait before the next attempt after `failures` failed ones."""
-    full = min(policy.max_delay, policy.delay * policy.factor ** (failures - 1))
+    try:
+        full = min(policy.max_delay, policy.delay * policy.factor ** (failures - 1))
+    except OverflowError:
+        full = policy.max_delay
+
     return int(full * (1 - policy.jitter * chance) * 1e9)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
+from agentflow.exceptions import DefinitionError, Problem
 from agentflow.spec import EdgeSpec, MapSpec, Retry, StepSpec
-from agentflow.typeref import type_name
-
-if TYPE_CHECKING:
-    from agentflow.context import Context
+from agentflow.typeref import short_name, type_name
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -61,12 +59,15 @@ class Exit(NamedTuple):
     on: Any = None
     at_most: int | None = None
 
+    def __str__(self) -> str:
+        case = f".on({short_name(type_name(self.on))})" if self.on is not None else ""
+        return f"{self.step.name}{case}"
+
 
 class Step(Path[In_contra, Out_co]):
     """One step of a workflow: a name, what it takes and gives, and its limits."""
 
     kind: Any = "function"
-    reads: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -100,10 +101,9 @@ class Step(Path[In_contra, Out_co]):
             gives=type_name(self.gives),
             timeout=self.timeout,
             retry=self.retry,
-            reads=self.reads,
         )
 
-    async def execute(self, value: Any, ctx: Context) -> Any:
+    async def execute(self, value: Any, ctx: Any) -> Any:
         """Do the step's work; the engine calls this."""
         raise NotImplementedError
 
@@ -154,7 +154,7 @@ class Gather(Step[In_contra, Out_co]):
         self.branches = tuple(branches)
         exits = [branch.exit() for branch in branches]
         given: Any = tuple(e.on if e.on is not None else e.step.gives for e in exits)
-        name = f"gather({', '.join(e.step.name for e in exits)})"
+        name = f"gather({', '.join(map(str, exits))})"
         super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:
@@ -173,7 +173,6 @@ class MapStep(Step[In_contra, Out_co]):
         )
         self.body, self.map = body, map_
         self.kind = body.kind
-        self.reads = body.reads
 
     def step_spec(self) -> StepSpec:
         inner = self.body.step_spec()
@@ -191,7 +190,7 @@ class MapStep(Step[In_contra, Out_co]):
             workflow=inner.workflow,
         )
 
-    async def execute(self, value: Any, ctx: Context) -> Any:
+    async def execute(self, value: Any, ctx: Any) -> Any:
         return await self.body.execute(value, ctx)
 
 
@@ -199,7 +198,23 @@ def each(
     body: Step[A, B], *, parallel: int = 8, at_most: int = 100, name: str | None = None
 ) -> Step[Sequence[A], list[B]]:
     """Run `body` for each item of a list: at most `parallel` at once, and at most `at_most` items."""
-    return MapStep(body, MapSpec(parallel=parallel, at_most=at_most), name or body.name, caller(2))
+    place = caller(2)
+    _refuse_path(body, place)
+    return MapStep(body, MapSpec(parallel=parallel, at_most=at_most), name or body.name, place)
+
+
+def _refuse_path(body: Path[Any, Any], place: Place) -> None:
+    if isinstance(body, Step) and not isinstance(body, MapStep | Gather):
+        return
+
+    name = str(body.exit())
+    problem = Problem(
+        code="AF108",
+        what="only a step or a workflow can run for each item",
+        where=f"`each({name})` ({place})",
+        hint='make it a workflow first: `Workflow("items", start=..., end=..., edges=[...])`, then `each(items)`',
+    )
+    raise DefinitionError(name, [problem])
 
 
 @overload
@@ -220,8 +235,18 @@ def gather(
 ) -> Path[T, tuple[A, B, C, D, E]]: ...
 
 
+# From six on: with fewer, branches that do not take the same must not find an overload that takes anything.
 @overload
-def gather(*branches: Path[Any, Any]) -> Path[Any, Any]: ...
+def gather(
+    a: Path[T, Any],
+    b: Path[T, Any],
+    c: Path[T, Any],
+    d: Path[T, Any],
+    e: Path[T, Any],
+    f: Path[T, Any],
+    /,
+    *more: Path[T, Any],
+) -> Path[T, tuple[Any, ...]]: ...
 
 
 def gather(*branches: Path[Any, Any]) -> Path[Any, Any]:
@@ -268,7 +293,10 @@ class _Link(NamedTuple):
 
 def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:
     known = wiring.steps.setdefault(step.name, step)
-    if known is not step and not (isinstance(step, Gather) and isinstance(known, Gather)):
+    if known is step or (isinstance(step, Gather) and isinstance(known, Gather)):
+        return
+
+    if all(clash is not step for clash in wiring.clashes):
         wiring.clashes.append(step)
 
 
@@ -294,7 +322,7 @@ def _add_slots(wiring: Wiring, seen: set[EdgeSpec], gather_: Gather[Any, Any]) -
     for slot, branch in enumerate(gather_.branches):
         end = branch.exit()
         case = _case(wiring, end)
-        edge = EdgeSpec(source=end.step.name, target=gather_.name, on=case, slot=slot)
+        edge = EdgeSpec(source=end.step.name, target=gather_.name, on=case, at_most=end.at_most, slot=slot)
         if edge not in seen:
             seen.add(edge)
             wiring.edges.append(edge)

@@ -24,7 +24,7 @@ from agentflow.spec import from_data
 from agentflow.workflow import Workflow
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"journal", "model", "workflows", "tools", "files"}
+_KNOWN_SETTINGS = {"journal", "model", "workflows", "tools"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

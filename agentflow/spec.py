@@ -40,7 +40,11 @@ class MapSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Limits of a run; None is no limit. `usd` in US dollars, `minutes` of wall time since its start."""
+    """Limits of a run; None is no limit. `usd` in US dollars, `minutes` of time at work.
+
+    Time at work is wall time without that in which a person was asked, or no process drove the run. A sub-workflow's own
+    budget holds for each of its visits, inside of the run's; its `minutes` are not counted.
+    """
 
     model_calls: int | None = None
     tool_calls: int | None = None
@@ -148,38 +152,55 @@ def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> Workfl
         )
 
     known = {key: value for key, value in data.items() if key != "agentflow"}
-    known["steps"] = tuple(
-        _load_step(id_, body or {}, where) for id_, body in dict(known.get("steps") or {}).items()
-    )
-    known["edges"] = tuple(_load_edge(edge, where) for edge in known.get("edges") or ())
-    known["budget"] = _load(Budget, known["budget"], where) if known.get("budget") else None
+    steps = _mapping(known.get("steps"), "steps", where)
+    known["steps"] = tuple(_load_step(id_, body, where) for id_, body in steps.items())
+    known["edges"] = tuple(_load_edge(edge, where) for edge in _list(known.get("edges"), "edges", where))
+    known["budget"] = _load_part(Budget, known.get("budget"), "budget", where)
     return _load(WorkflowSpec, known, where)
 
 
-def _load_step(id_: str, body: Mapping[str, Any], where: str) -> StepSpec:
+def _load_step(id_: str, body: Any, where: str) -> StepSpec:
     place = f"{where}, step `{id_}`"
-    known: dict[str, Any] = {**body, "id": id_, "reads": tuple(body.get("reads") or ())}
-    for name, kind in (("retry", Retry), ("map", MapSpec)):
-        known[name] = _load(kind, known[name], place) if known.get(name) is not None else None
-
-    if known.get("workflow") is not None:
-        known["workflow"] = from_data(known["workflow"], where=place)
-
+    known = {**_mapping(body, id_, f"{where}, steps"), "id": id_}
     if known.get("kind") not in KINDS:
         raise ProjectError(
             f"{place}: there is no kind `{known.get('kind')}`", hint=f"kinds are: {', '.join(KINDS)}"
         )
 
+    known["reads"] = tuple(_list(known.get("reads"), "reads", place))
+    known["options"] = _mapping(known.get("options"), "options", place)
+    known["retry"] = _load_part(Retry, known.get("retry"), "retry", place)
+    known["map"] = _load_part(MapSpec, known.get("map"), "map", place)
+    if known.get("workflow") is not None:
+        known["workflow"] = from_data(_mapping(known["workflow"], "workflow", place), where=place)
+
     return _load(StepSpec, known, place)
 
 
-def _load_edge(edge: Mapping[str, Any], where: str) -> EdgeSpec:
-    known: dict[Any, Any] = dict(edge)
+def _mapping(value: Any, name: str, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+
+    if not isinstance(value, Mapping):
+        raise ProjectError(f"{where}: `{name}` is {value!r}", hint=f"write names and values under `{name}:`")
+
+    return dict(cast("Mapping[str, Any]", value))
+
+
+def _list(value: Any, name: str, where: str) -> list[Any]:
+    if value is not None and not isinstance(value, list):
+        raise ProjectError(f"{where}: `{name}` is {value!r}", hint=f"write a list under `{name}:`")
+
+    return value or []
+
+
+def _load_edge(edge: Any, where: str) -> EdgeSpec:
+    known: dict[Any, Any] = dict(_mapping(edge, "edges", where))
     if True in known:  # YAML 1.1 reads an unquoted `on` as true
         known["on"] = known.pop(True)
 
     if "from" not in known or "to" not in known:
-        raise ProjectError(f"{where}: an edge needs `from` and `to`: {dict(edge)}")
+        raise ProjectError(f"{where}: an edge needs `from` and `to`: {edge!r}")
 
     return _load(
         EdgeSpec, {"source": known.pop("from"), "target": known.pop("to"), **known}, f"{where}, edges"
@@ -187,6 +208,19 @@ def _load_edge(edge: Mapping[str, Any], where: str) -> EdgeSpec:
 
 
 S = TypeVar("S")
+# What may stand in a file for a field, by its annotation.
+_ALLOWED: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+
+
+def _load_part(kind: type[S], value: Any, name: str, where: str) -> S | None:
+    return None if value is None else _load(kind, _mapping(value, name, where), f"{where}, {name}")
 
 
 def _load(kind: type[S], data: Mapping[str, Any], where: str) -> S:
@@ -195,6 +229,12 @@ def _load(kind: type[S], data: Mapping[str, Any], where: str) -> S:
             f"{where}: unknown {', '.join(f'`{name}`' for name in unknown)}",
             hint=f"known are: {', '.join(f.name for f in fields(cast('Any', kind)))}",
         )
+
+    for f in fields(cast("Any", kind)):
+        allowed = _ALLOWED.get(str(f.type))
+        value = data.get(f.name)
+        if allowed and f.name in data and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise ProjectError(f"{where}: `{f.name}` is {value!r}", hint=f"it is of type `{f.type}`")
 
     try:
         return kind(**data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import re
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -12,10 +14,31 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from agentflow.exceptions import ProjectError
 
 _SEQUENCES = (list, tuple, Sequence, Iterable)
+_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\]|,]|\s+|[^\s\[\]|,'"]+""")
+S = TypeVar("S")
+
+
+def _kept(function: Callable[..., S]) -> Callable[..., S]:
+    """A cache that lets unhashable types pass by it, such as `Annotated` with a dict."""
+    remembered = lru_cache(maxsize=65536)(function)
+
+    def call(*arguments: Any) -> S:
+        try:
+            hash(arguments)
+        except TypeError:
+            return function(*arguments)
+
+        return remembered(*arguments)
+
+    return call
 
 
 def cases(type_: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself alone."""
+    type_ = plain(type_)
+    if hasattr(type_, "__value__"):  # an alias: `type Name = A | B`
+        return cases(type_.__value__)
+
     if get_origin(type_) in (Union, types.UnionType):
         return tuple(case for member in get_args(type_) for case in cases(member))
 
@@ -30,7 +53,32 @@ def plain(type_: Any) -> Any:
     return plain(get_args(type_)[0]) if get_origin(type_) is Annotated else type_
 
 
-@lru_cache(maxsize=4096)
+def _concrete(type_: Any) -> Any:
+    """`type_` as it is at run time: without `Annotated`, aliases and `NewType`."""
+    type_ = plain(type_)
+    inner = getattr(type_, "__value__", None) or getattr(type_, "__supertype__", None)
+    return type_ if inner is None else _concrete(inner)
+
+
+def _is_typed_dict(type_: Any) -> bool:
+    # Asked by its marks, as those of typing and of typing_extensions do not know each other.
+    return isinstance(type_, type) and hasattr(type_, "__required_keys__") and hasattr(type_, "__total__")
+
+
+def class_of(type_: Any) -> type | None:
+    """The class that values of `type_` have; None where anything may come (Any, a protocol, a type variable)."""
+    type_ = _concrete(type_)
+    if _is_typed_dict(type_):
+        return dict
+
+    found: Any = get_origin(type_) or type_
+    if not isinstance(found, type) or found is Any or getattr(found, "_is_protocol", False):
+        return None
+
+    return found
+
+
+@_kept
 def type_name(type_: Any) -> str:
     """The text for `type_`: `str`, `module:Class`, `list[module:Class]`, `A | B`."""
     type_ = plain(type_)
@@ -62,30 +110,19 @@ def _class_name(type_: Any) -> str:
 
 def short_name(text: str) -> str:
     """A type's text without modules, for people: `list[Note]`."""
-    return "".join(part.rpartition(":")[2] for part in _tokens(text))
-
-
-def _tokens(text: str) -> Iterator[str]:
-    word = ""
-    for char in text:
-        if char in "[]|, ":
-            if word:
-                yield word
-
-            word = ""
-            yield char
-        else:
-            word += char
-
-    if word:
-        yield word
+    return "".join(part if part[0] in "'\"" else part.rpartition(":")[2] for part in _TOKEN.findall(text))
 
 
 def resolve_type(text: str) -> Any:
     """The type that `text` names; imports the module it stands in."""
+    tokens = [word for word in _TOKEN.findall(text) if not word.isspace()]
     try:
-        return _parse([word for word in _tokens(text) if not word.isspace()])
-    except (ImportError, AttributeError, IndexError, TypeError) as error:
+        found = _parse(tokens)
+        if tokens:
+            raise TypeError(f"`{tokens[0]}` is too much")
+
+        return found
+    except (ImportError, AttributeError, IndexError, TypeError, ValueError, SyntaxError) as error:
         raise ProjectError(
             f"the type `{text}` cannot be found: {error}",
             hint="write it as `module:Class` or `list[module:Class]`",
@@ -113,7 +150,7 @@ def _parse_one(tokens: list[str]) -> Any:
         if head == ",":
             tokens.pop(0)
         elif word == "Literal":
-            inner.append(tokens.pop(0).strip("'\""))
+            inner.append(ast.literal_eval(tokens.pop(0)))
         else:
             inner.append(_parse(tokens))
 
@@ -134,10 +171,10 @@ def _named(word: str) -> Any:
     return target
 
 
-@lru_cache(maxsize=65536)
+@_kept
 def assignable(source: Any, target: Any) -> bool:
     """Whether every value of type `source` may be given where `target` is taken; Any fits both ways."""
-    source, target = plain(source), plain(target)
+    source, target = _concrete(source), _concrete(target)
     if source == target or source is Any or target in (Any, object) or isinstance(target, TypeVar):
         return True
 
@@ -151,14 +188,21 @@ def assignable(source: Any, target: Any) -> bool:
 
 
 def _generic_fits(source: Any, target: Any) -> bool:
-    source_class, target_class = get_origin(source) or source, get_origin(target) or target
-    if source_class is Literal:
+    if get_origin(source) is Literal:
         return _literal_fits(source, target)
 
-    if target_class is Literal or not (isinstance(source_class, type) and isinstance(target_class, type)):
+    if _is_typed_dict(target):
+        return _is_typed_dict(source) and target.__required_keys__ <= source.__required_keys__
+
+    source_class, target_class = class_of(source), class_of(target)
+    if get_origin(target) is Literal or source_class is None:
         return False
 
-    if target_class is float and source_class is int:
+    if target_class is None:
+        # A protocol has no run-time form that could be asked; the type checkers compare its members.
+        return isinstance(get_origin(target) or target, type)
+
+    if target_class is float and issubclass(source_class, int):
         return True
 
     return issubclass(source_class, target_class) and _arguments_fit(source, target, source_class)
@@ -177,25 +221,43 @@ def _arguments_fit(source: Any, target: Any, source_class: type) -> bool:
     if not given or not wanted:
         return True
 
-    if source_class is tuple and get_origin(target) is not tuple:
-        given = (Union[given],)  # noqa: UP007 - built at run time from parts
-    elif source_class is tuple and wanted[-1] is Ellipsis:
-        return all(assignable(member, wanted[0]) for member in given if member is not Ellipsis)
+    if source_class is tuple:
+        return _tuple_fits(given, target, wanted)
+
+    if issubclass(source_class, Mapping) and len(wanted) == 1:
+        given = given[:1]  # what a mapping gives one by one are its keys
 
     return len(given) == len(wanted) and all(assignable(a, b) for a, b in zip(given, wanted, strict=True))
 
 
+def _tuple_fits(given: tuple[Any, ...], target: Any, wanted: tuple[Any, ...]) -> bool:
+    any_length = get_origin(target) is not tuple or wanted[-1] is Ellipsis
+    if not any_length and given[-1] is Ellipsis:
+        return False
+
+    members = [member for member in given if member is not Ellipsis]
+    wanted = wanted[:1] * len(members) if any_length else wanted
+    return len(members) == len(wanted) and all(assignable(a, b) for a, b in zip(members, wanted, strict=True))
+
+
+def is_exact(type_: Any) -> bool:
+    """Whether the type says all of what a value is: no part of it is Any, a type variable or a protocol."""
+    if len(members := cases(type_)) > 1:
+        return all(map(is_exact, members))
+
+    inside = [a for a in get_args(_concrete(type_)) if a is not Ellipsis]
+    literal = get_origin(type_) is Literal
+    return literal or (class_of(type_) not in (None, object) and all(map(is_exact, inside)))
+
+
 def item_type(type_: Any) -> Any | None:
     """The type of the items of a list-like type; None where it is not list-like."""
-    type_ = plain(type_)
-    origin = get_origin(type_) or type_
+    type_ = _concrete(type_)
     if type_ is Any:
         return Any
 
-    if not isinstance(origin, type) or issubclass(origin, (str, bytes, Mapping)):
-        return None
-
-    if not issubclass(origin, _SEQUENCES):
+    origin = class_of(type_)
+    if origin is None or issubclass(origin, (str, bytes, Mapping)) or not issubclass(origin, _SEQUENCES):
         return None
 
     members = [a for a in get_args(type_) if a is not Ellipsis]
@@ -203,15 +265,43 @@ def item_type(type_: Any) -> Any | None:
 
 
 def is_instance(value: Any, type_: Any) -> bool:
-    """Whether `value` is of the case `type_`, by class (items of containers are not looked at)."""
-    type_ = plain(type_)
-    if type_ is Any:
-        return True
-
+    """Whether `value` is of the case `type_`; items of containers count, fields of objects do not."""
+    type_ = _concrete(type_)
     if get_origin(type_) is Literal:
-        return value in get_args(type_)
+        return any(value == known and type(value) is type(known) for known in get_args(type_))
 
     if len(members := cases(type_)) > 1:
         return any(is_instance(value, member) for member in members)
 
-    return isinstance(value, get_origin(type_) or type_)
+    class_ = class_of(type_)
+    if class_ is None:
+        found = get_origin(type_) or type_
+        return isinstance(value, found) if getattr(found, "_is_runtime_protocol", False) else True
+
+    if class_ is float and isinstance(value, int):
+        return True
+
+    return isinstance(value, class_) and _inside_fits(value, type_)
+
+
+def _inside_fits(value: Any, type_: Any) -> bool:
+    if _is_typed_dict(type_):
+        return bool(type_.__required_keys__ <= value.keys())
+
+    wanted = get_args(type_)
+    if not wanted:
+        return True
+
+    if isinstance(value, Mapping):
+        items = value.items()
+        return len(wanted) != 2 or all(
+            is_instance(k, wanted[0]) and is_instance(v, wanted[1]) for k, v in items
+        )
+
+    if isinstance(value, tuple) and get_origin(type_) is tuple and wanted[-1] is not Ellipsis:
+        return len(value) == len(wanted) and all(map(is_instance, value, wanted))
+
+    if not isinstance(value, list | tuple | set | frozenset):
+        return True
+
+    return all(is_instance(item, wanted[0]) for item in value)

@@ -10,6 +10,7 @@ from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
 from agentflow.spec import Budget, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
+from agentflow.steps.function import FunctionStep
 from agentflow.steps.planner import Planner
 from agentflow.steps.prompting import field_names, placeholders
 from agentflow.typeref import resolve_type, type_name
@@ -34,10 +35,11 @@ class Workflow(Step[In_contra, Out_co]):
         budget: Budget | None = None,
         description: str = "",
     ) -> None:
-        first, last = start.entries()[0], end.exit().step
-        super().__init__(name, takes=first.takes, gives=last.gives, place=caller(2))
-        wiring = wire([start, *edges, end], [first, last])
-        ends = (first.name, last.name)
+        first, last = start.entries()[0], end.exit()
+        gives = last.step.gives if last.on is None else last.on
+        super().__init__(name, takes=first.takes, gives=gives, place=caller(2))
+        wiring = wire([start, *edges, end], [first, last.step])
+        ends = (first.name, last.step.name)
         self._assemble(wiring, ends, budget=budget, description=description)
 
     def _assemble(
@@ -57,8 +59,12 @@ class Workflow(Step[In_contra, Out_co]):
             edges=tuple(wiring.edges),
             budget=budget,
         )
-        places = {step.name: str(step.place) for step in wiring.steps.values()}
-        problems = [*_clashes(wiring), *_prompts(wiring), *validate(self.spec, self.types, places)]
+        places = {"": str(self.place)} | {step.name: str(step.place) for step in wiring.steps.values()}
+        problems = [*_clashes(wiring), *_prompts(wiring), *_items_read(wiring)]
+        if not wiring.clashes:
+            # Edges are by name: with two steps of one name they would say what nobody wrote.
+            problems += validate(self.spec, self.types, places)
+
         if problems:
             raise DefinitionError(self.name, problems)
 
@@ -71,7 +77,8 @@ class Workflow(Step[In_contra, Out_co]):
         cases = {e.on: resolve_type(e.on) for e in spec.edges if e.on is not None}
         # Ends that are not there are reported by the check, together with all else.
         first, last = steps.get(spec.start), steps.get(spec.end)
-        takes, gives = first.takes if first else Any, last.gives if last else Any
+        takes = _written(spec.takes, first.takes if first else Any)
+        gives = _written(spec.gives, last.gives if last else Any)
         Step.__init__(workflow, spec.name, takes=takes, gives=gives, place=place)
         wiring = Wiring(dict(steps), list(spec.edges), [], cases)
         ends = (spec.start, spec.end)
@@ -117,14 +124,34 @@ def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:
     return {**{type_name(t): t for t in named}, **wiring.cases}
 
 
+def _written(type_: str, known: Any) -> Any:
+    """The type that a definition names, or the one that its first or last step has."""
+    return known if type_ in ("Any", type_name(known)) else resolve_type(type_)
+
+
 def _clashes(wiring: Wiring) -> Iterator[Problem]:
     for step in wiring.clashes:
         yield Problem(
             code="AF112",
             what=f"two steps have this name (the other is at {wiring.steps[step.name].place})",
             where=f"step `{step.name}` ({step.place})",
-            hint="rename one; `each(step, name=...)` names a map",
+            hint="rename one: `each(step, name=...)` names a map; or make it once and use it twice",
         )
+
+
+def _items_read(wiring: Wiring) -> Iterator[Problem]:
+    """What a step reads must be typed as what it gets: the list of a map, not one of its items."""
+    for step in wiring.steps.values():
+        body = step.body if isinstance(step, MapStep) else step
+        handles = body.read_steps() if isinstance(body, FunctionStep) else {}
+        for name, handle in handles.items():
+            if isinstance(wiring.steps.get(name), MapStep) and not isinstance(handle, MapStep | None):
+                yield Problem(
+                    code="AF110",
+                    what=f"it reads `ctx.output({name})` as one value, and `{name}` runs for each item",
+                    where=f"step `{step.name}` ({step.place})",
+                    hint=f"give the map a name, `mapped = each({name})`, use it in the edges and read `ctx.output(mapped)`",
+                )
 
 
 def _prompts(wiring: Wiring) -> Iterator[Problem]:

@@ -33,7 +33,18 @@ def test_the_wheel_ships_the_framework_alone(tmp_path: Path) -> None:
 
 def test_importing_is_light() -> None:
     """`import agentflow` and a definition load none of the heavy libraries."""
-    heavy = ("agents", "openai", "pydantic", "networkx", "opentelemetry", "numpy", "onnxruntime", "playwright", "typer", "rich")
+    heavy = (
+        "agents",
+        "openai",
+        "pydantic",
+        "networkx",
+        "opentelemetry",
+        "numpy",
+        "onnxruntime",
+        "playwright",
+        "typer",
+        "rich",
+    )
     code = (
         "import sys, agentflow\n"
         "from agentflow import Agent, Approval, Planner, Workflow, each, gather, run, step, tool\n"

@@ -34,8 +34,15 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_commands_of_the_readme_exist() -> None:
     """Each `agentflow COMMAND` in the README is a command of the launcher."""
-    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    named = {line.split()[1] for block in _blocks("sh") for line in block.splitlines() if line.startswith("agentflow ")}
+    known = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    named = {
+        line.split()[1]
+        for block in _blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("agentflow ")
+    }
 
     assert named
     assert named <= known

@@ -19,7 +19,9 @@ async def send_mail(to: str, subject: str, body: str) -> str:
     context = current()
     root = context.root if context is not None else Path.cwd()
     key = context.idempotency_key if context is not None else ""
-    await asyncio.to_thread(_append, root / OUTBOX, {"key": f"{key}:{to}", "to": to, "subject": subject, "body": body})
+    await asyncio.to_thread(
+        _append, root / OUTBOX, {"key": f"{key}:{to}", "to": to, "subject": subject, "body": body}
+    )
     return f"{key}:{to}"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agentflow.events import ApprovalGiven, ErrorInfo, Event, OperationFinished, OperationStarted, RunResumed
 from agentflow.exceptions import BudgetExhausted
 from agentflow.spec import Budget
 
@@ -31,8 +32,8 @@ class Ledger:
         if kind in COUNTED:
             setattr(self, COUNTED[kind], getattr(self, COUNTED[kind]) + 1)
 
-    def reserve(self, kind: str, name: str) -> None:
-        """Count a call that is about to be made; raises `BudgetExhausted` where it does not fit."""
+    def check(self, kind: str, name: str) -> None:
+        """Raise `BudgetExhausted` where another call does not fit."""
         counted = COUNTED.get(kind)
         if counted is None:
             return
@@ -41,8 +42,6 @@ class Ledger:
         if kind == "chat":
             self._refuse_over("tokens", self.input_tokens + self.output_tokens + 1, name)
             self._refuse_over("usd", self.usd + 1e-9, name)
-
-        self.count(kind)
 
     def _refuse_over(self, what: str, would_be: float, name: str) -> None:
         limit = getattr(self.budget, what) if self.budget is not None else None
@@ -73,3 +72,51 @@ class Ledger:
             "output_tokens": self.output_tokens,
             "usd": round(self.usd, 6) if self.priced else None,
         }
+
+
+def reserve(ledgers: Sequence[Ledger], kind: str, name: str) -> None:
+    """Count a call that is about to be made in each ledger, or in none: `BudgetExhausted` where it does not fit."""
+    for ledger in ledgers:
+        ledger.check(kind, name)
+
+    for ledger in ledgers:
+        ledger.count(kind)
+
+
+class Account:
+    """What a run has used: a ledger for all of it, one for each visit of a sub-workflow with a budget, and its time.
+
+    `spent` is in nanoseconds. Time in which nobody worked is not counted: while a person was asked, and between processes.
+    """
+
+    def __init__(self, budget: Budget | None) -> None:
+        self.run = Ledger(budget)
+        self.spent = 0
+        self._frames: dict[str, Ledger] = {}
+
+    def of_frame(self, frame: str, budget: Budget | None) -> list[Ledger]:
+        """The ledger of a sub-workflow's visit, if it has a budget of its own."""
+        return [] if budget is None else [self._frames.setdefault(frame, Ledger(budget))]
+
+    def recount(self, event: OperationStarted | OperationFinished, ledgers: Sequence[Ledger]) -> None:
+        """Count what an earlier event used."""
+        for ledger in ledgers:
+            if isinstance(event, OperationStarted):
+                ledger.count(event.kind)
+            else:
+                ledger.settle(event.usage)
+
+    def pass_time(self, before: Event, event: Event) -> None:
+        """Count the time between two earlier events, if it was spent at work."""
+        if not isinstance(event, RunResumed | ApprovalGiven):
+            self.spent += max(0, event.at - before.at)
+
+    def seconds_left(self) -> float | None:
+        """How long the run may go on; None is without limit."""
+        minutes = self.run.budget.minutes if self.run.budget is not None else None
+        return None if minutes is None else max(0.0, minutes * 60 - self.spent / 1e9)
+
+    def time_is_up(self) -> ErrorInfo:
+        """The error of a run that took too long."""
+        minutes = self.run.budget.minutes if self.run.budget is not None else None
+        return ErrorInfo(kind="BudgetExhausted", message=f"the budget of {minutes or 0:g} minutes is used up")

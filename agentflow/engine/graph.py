@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from agentflow.path import MapStep, Step
 from agentflow.spec import EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
-from agentflow.typeref import cases
+from agentflow.typeref import cases, class_of, is_exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,11 @@ class Work:
     case_types: tuple[tuple[str, Any], ...]
     child: Program | None = None
 
+    def kind_of(self, case: str | None) -> Any:
+        """The type that an output of this case was written as; None where its type does not say all of it."""
+        kind = dict(self.case_types).get(case or "", self.gives)
+        return kind if is_exact(kind) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -145,13 +150,11 @@ def _classes(type_: Any) -> tuple[type, ...] | None:
     """The classes that a value of the type can have; None where anything may come."""
     classes: list[type] = []
     for case in cases(type_):
-        origin = getattr(case, "__origin__", case)
-        if case is None:
-            origin = type(None)
-
-        if not isinstance(origin, type):
+        if get_origin(case) is Literal:
+            classes += [type(value) for value in get_args(case)]
+        elif (class_ := class_of(case)) is not None:
+            classes.append(class_)
+        else:
             return None
 
-        classes += [int, float] if origin is float else [origin]
-
-    return tuple(classes)
+    return (*classes, int) if float in classes else tuple(classes)

@@ -9,6 +9,17 @@ from typing import Any
 from rpds import HashTrieMap
 
 from agentflow.engine.graph import Graph, Node, Out
+from agentflow.engine.pending import (
+    ROOT,
+    again,
+    decided,
+    derived,
+    fail,
+    is_stalled,
+    last_word,
+    sleep,
+    stall,
+)
 from agentflow.engine.state import (
     OVER,
     Activation,
@@ -23,8 +34,7 @@ from agentflow.engine.state import (
     Fail,
     Frame,
     Progress,
-    Refuse,
-    Sleep,
+    Reduced,
     State,
     Status,
     Watch,
@@ -48,105 +58,66 @@ from agentflow.events import (
     StepStarted,
     TimerFired,
     TimerSet,
-    retry_wait,
 )
-
-Step = tuple[State, tuple[Command, ...]]
-ROOT = ""
+from agentflow.validation import REJECTED
 
 
-def reduce(state: State, event: Event, graph: Graph) -> Step:
+def reduce(state: State, event: Event, graph: Graph) -> Reduced:
     """The state after `event`, and what is to be done now; neither argument is changed."""
     rule = _RULES.get(type(event))
-    return rule(state, event, graph) if rule is not None else (state, ())
+    if rule is None or is_late(state, type(event), getattr(event, "step", "")):
+        return state, ()
+
+    return rule(state, event, graph)
 
 
-def _run_started(state: State, event: RunStarted, graph: Graph) -> Step:
+def is_late(state: State, kind: type[Event], step: str) -> bool:
+    """Whether such an event means nothing any more: it is about an activation that is not open."""
+    return kind in _OF_ACTIVATIONS and step not in state.active
+
+
+def _run_started(state: State, event: RunStarted, graph: Graph) -> Reduced:
     frames = state.frames.insert(ROOT, new_frame(ROOT, graph))
     state = replace(state, status="running", frames=frames)
     return _arrive(state, ROOT, graph.nodes[graph.start], event.input)
 
 
-def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Step:
+def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
+    if (last := last_word(state)) is not None:
+        return replace(state, status="running"), (last,)
+
     commands: list[Command] = []
     active = state.active
     for activation in state.open():
-        again, command = _again(state, activation)
-        active = active.insert(activation.id, again)
+        renewed, command = again(state, activation)
+        active = active.insert(activation.id, renewed)
         if command is not None:
             commands.append(command)
 
-    if not len(active):
-        commands.append(_last_word(state))
+    resumed = replace(state, status="running", active=active, failing=None)
+    if commands or any(a.phase == "asking" for a in active.values()):
+        return resumed, tuple(commands)
 
-    return replace(state, status="running", active=active, error=None), tuple(commands)
-
-
-def _last_word(state: State) -> Command:
-    """How a run ends that has nothing open: as it did, or as it was about to."""
-    root = state.frames.get(ROOT)
-    if root is not None and root.output is not None:
-        return End(root.output)
-
-    return Fail("", state.error) if state.error is not None else _stalled(state)[0]
+    return fail(replace(state, status="running"), state.failing or stall(state))
 
 
-def _again(state: State, activation: Activation) -> tuple[Activation, Command | None]:
-    """What to do with an activation that was open when the process ended, wherever it was cut off."""
-    match activation.phase:
-        case "nested":
-            output = state.frames[activation.id].output
-            return activation, Complete(activation, output) if output is not None else None
-        case "mapping":
-            progress = state.maps.get(activation.id)
-            if progress is None:
-                return activation, Expand(activation)
-
-            done = len(progress.results) == progress.total
-            return activation, Complete(activation, _derived(state, activation)) if done else None
-        case "sleeping" | "retrying":
-            return activation, Watch(activation) if activation.due else _sleep(activation, 0.0)
-        case "asking":
-            if activation.verdict is not None:
-                return activation, _decided(activation)
-
-            return activation, Ask(activation) if not activation.digest else None
-        case _:
-            ready = activation._replace(phase="ready")
-            return ready, Begin(ready)
-
-
-def _sleep(activation: Activation, chance: float) -> Command:
-    node = activation.node
-    if activation.phase == "retrying" and node.retry is not None:
-        return Sleep(activation, retry_wait(node.retry, activation.failures, chance))
-
-    return Sleep(activation, int(float(node.options.get("seconds", 0)) * 1e9))
-
-
-def _decided(activation: Activation) -> Command:
-    assert activation.verdict is not None
-    approved, by, comment = activation.verdict
-    return Complete(activation, activation.input) if approved else Refuse(activation, by, comment)
-
-
-def _run_over(status: Any) -> Callable[[State, Any, Graph], Step]:
-    def rule(state: State, event: Any, graph: Graph) -> Step:
+def _run_over(status: Any) -> Callable[[State, Any, Graph], Reduced]:
+    def rule(state: State, event: Any, graph: Graph) -> Reduced:
         return replace(state, status=status), ()
 
     return rule
 
 
-def _run_finished(state: State, event: RunFinished, graph: Graph) -> Step:
+def _run_finished(state: State, event: RunFinished, graph: Graph) -> Reduced:
     return replace(state, status="done", output=event.output), ()
 
 
-def _run_failed(state: State, event: RunFailed, graph: Graph) -> Step:
+def _run_failed(state: State, event: RunFailed, graph: Graph) -> Reduced:
     status: Status = "rejected" if event.error.kind == "RunRejected" else "failed"
-    return replace(state, status=status, error=event.error), ()
+    return replace(state, status=status, failing=Fail(event.step, event.error)), ()
 
 
-def _step_started(state: State, event: StepStarted, graph: Graph) -> Step:
+def _step_started(state: State, event: StepStarted, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     node = activation.node
     if node.map is not None and activation.item is None:
@@ -159,22 +130,22 @@ def _step_started(state: State, event: StepStarted, graph: Graph) -> Step:
             return _put(state, activation._replace(phase="asking", attempt=event.attempt), Ask)
         case "wait":
             asleep = activation._replace(phase="sleeping", attempt=event.attempt, due=0)
-            return _put(state, asleep, lambda a: _sleep(a, 0.0))
+            return _put(state, asleep, lambda a: sleep(a, 0.0))
         case _:
             return _put(state, activation._replace(phase="running", attempt=event.attempt), Execute)
 
 
-def _put(state: State, activation: Activation, command: Callable[[Activation], Command]) -> Step:
+def _put(state: State, activation: Activation, command: Callable[[Activation], Command]) -> Reduced:
     active = state.active.insert(activation.id, activation)
     return _with_active(state, active), (command(activation),)
 
 
 def _with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
     # Spelled out, as dataclasses.replace costs three times as much and this runs for every event.
-    return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.error)
+    return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
 
 
-def _enter(state: State, activation: Activation) -> Step:
+def _enter(state: State, activation: Activation) -> Reduced:
     child = activation.node.child
     assert child is not None
     frames = state.frames.insert(activation.id, new_frame(activation.id, child))
@@ -182,13 +153,13 @@ def _enter(state: State, activation: Activation) -> Step:
     return _arrive(state, activation.id, child.nodes[child.start], activation.input)
 
 
-def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Step:
+def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     limits = activation.node.map
     assert limits is not None
     if event.count > limits.at_most:
         what = f"`{activation.node.id}` was given {event.count} items and `at_most` is {limits.at_most}"
-        return state, (Fail(activation.id, ErrorInfo(kind="MapBoundReached", message=what)),)
+        return fail(state, Fail(activation.id, ErrorInfo(kind="MapBoundReached", message=what)))
 
     if event.count == 0:
         return state, (Complete(activation, Payload(parts=())),)
@@ -214,35 +185,35 @@ def _item(activation: Activation, index: int, order: int) -> Activation:
     )
 
 
-def _step_finished(state: State, event: StepFinished, graph: Graph) -> Step:
+def _step_finished(state: State, event: StepFinished, graph: Graph) -> Reduced:
     activation = state.active[event.step]
-    output = event.output if event.output is not None else _derived(state, activation)
+    output = event.output if event.output is not None else derived(state, activation)
     state = _with_active(state, state.active.remove(event.step))
+    if activation.phase == "mapping":
+        state = replace(state, maps=state.maps.discard(activation.id))
+    elif activation.phase == "nested":
+        state = _closed(state, activation.id)
+
     if activation.item is not None:
-        return _item_finished(state, activation, output)
+        state, commands = _item_finished(state, activation, output)
+    else:
+        state, commands = _leave(state, activation, output, event.case)
 
-    if activation.phase in ("mapping", "nested"):
-        state = replace(
-            state, maps=state.maps.discard(activation.id), frames=state.frames.discard(activation.id)
-        )
-
-    return _leave(state, activation, output, event.case)
+    return (state, commands) if commands or not is_stalled(state) else fail(state, stall(state))
 
 
-def _derived(state: State, activation: Activation) -> Payload:
-    if activation.phase == "nested":
-        output = state.frames[activation.id].output
-        assert output is not None
-        return output
+def _closed(state: State, frame: str) -> State:
+    """The state without a frame, and without what was still going on in it: the first to reach its end ends it."""
+    inside = frame + "/"
+    left = [id_ for id_ in state.active if id_.startswith(inside)]
+    active, maps, frames = state.active, state.maps, state.frames.discard(frame)
+    for id_ in left:
+        active, maps, frames = active.remove(id_), maps.discard(id_), frames.discard(id_)
 
-    if activation.phase != "mapping":
-        return activation.input
-
-    progress = state.maps.get(activation.id)
-    return Payload(parts=[progress.results[i] for i in range(progress.total)] if progress is not None else ())
+    return replace(state, active=active, maps=maps, frames=frames)
 
 
-def _item_finished(state: State, item: Activation, output: Payload) -> Step:
+def _item_finished(state: State, item: Activation, output: Payload) -> Reduced:
     progress = state.maps[item.parent]
     assert item.item is not None
     results = progress.results.insert(item.item, output)
@@ -255,22 +226,25 @@ def _item_finished(state: State, item: Activation, output: Payload) -> Step:
         commands = (Begin(following),)
 
     maps = state.maps.insert(item.parent, Progress(progress.total, begun, results))
-    state = State(
-        state.status, state.frames.discard(item.id), active, maps, orders, state.output, state.error
-    )
+    state = State(state.status, state.frames, active, maps, orders, state.output, state.failing)
     if len(results) == progress.total:
         parent = state.active[item.parent]
-        return state, (Complete(parent, _derived(state, parent)),)
+        return state, (Complete(parent, derived(state, parent)),)
 
     return state, commands
 
 
-def _leave(state: State, activation: Activation, output: Payload, case: str | None) -> Step:
+def _leave(state: State, activation: Activation, output: Payload, case: str | None) -> Reduced:
     """Remember a node's output and send it along the edges that take it."""
     node, frame = activation.node, state.frames[activation.frame]
     known = frame.cells.get(node.index)
     cells = frame.cells.insert(node.index, Cell(known.visits if known else 1, output))
-    outs = node.always + tuple(out for out in node.by_case if out.on == case) if node.by_case else node.always
+    outs = node.always
+    if node.by_case:
+        # A refusal goes its own way only: what follows an approval must not get it.
+        always = () if case == REJECTED else node.always
+        outs = always + tuple(out for out in node.by_case if out.on == case)
+
     frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
     state = _with_frame(state, frame)
     if not outs:
@@ -281,33 +255,33 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
         state, more = _follow(state, activation, out, output)
         commands += more
 
-    return state, commands or _stalled(state)
+    return state, commands
 
 
 def _with_frame(state: State, frame: Frame) -> State:
     frames = state.frames.insert(frame.id, frame)
-    return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.error)
+    return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.failing)
 
 
-def _no_way(state: State, activation: Activation, output: Payload) -> Step:
+def _no_way(state: State, activation: Activation, output: Payload) -> Reduced:
     node, frame = activation.node, state.frames[activation.frame]
     if node.index != frame.graph.end:
         cases = ", ".join(f"`{out.on}`" for out in node.by_case) or "none"
         what = f"the output of `{node.id}` fits no edge (the edges take {cases})"
-        return state, (Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what)),)
+        return fail(state, Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what)))
 
     state = _with_frame(state, replace(frame, output=output))
     return state, (End(output) if frame.id == ROOT else Complete(state.active[frame.id], output),)
 
 
-def _follow(state: State, activation: Activation, out: Out, output: Payload) -> Step:
+def _follow(state: State, activation: Activation, out: Out, output: Payload) -> Reduced:
     frame = state.frames[activation.frame]
     target = frame.graph.nodes[out.target]
     if out.at_most is not None:
         followed = frame.followed.get(out.index) or 0
         if followed >= out.at_most:
             what = f"`{activation.node.id}` -> `{target.id}` may be followed {out.at_most} times (`at_most`)"
-            return state, (Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what)),)
+            return fail(state, Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what)))
 
         frame = replace(frame, followed=frame.followed.insert(out.index, followed + 1))
         state = _with_frame(state, frame)
@@ -318,7 +292,7 @@ def _follow(state: State, activation: Activation, out: Out, output: Payload) -> 
     return _collect(state, frame, target, out.slot or 0, output)
 
 
-def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> Step:
+def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> Reduced:
     """A branch came to its gather: go on when each branch has."""
     waiting = frame.arrived.get((target.index, slot)) or ()
     arrived = frame.arrived.insert((target.index, slot), (*waiting, output))
@@ -337,7 +311,7 @@ def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payloa
     return _leave(state, joined, Payload(parts=parts), None)
 
 
-def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Step:
+def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Reduced:
     """A value came to a node: a new visit begins."""
     frame = state.frames[frame_id]
     known = frame.cells.get(node.index)
@@ -353,46 +327,28 @@ def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Step:
         state.maps,
         state.orders + 1,
         state.output,
-        state.error,
+        state.failing,
     )
     return state, (Begin(activation),)
 
 
-def _stalled(state: State) -> tuple[Command, ...]:
-    if len(state.active):
-        return ()
-
-    waiting = sorted(
-        {
-            frame.graph.nodes[index].id
-            for frame in state.frames.values()
-            for (index, _), queue in frame.arrived.items()
-            if queue
-        }
-    )
-    what = (
-        f"nothing is left to do; {', '.join(f'`{w}`' for w in waiting)} waits for a branch that does not come"
-    )
-    return (Fail(waiting[0] if waiting else "", ErrorInfo(kind="RunStalled", message=what)),)
-
-
-def _step_failed(state: State, event: StepFailed, graph: Graph) -> Step:
+def _step_failed(state: State, event: StepFailed, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     policy = activation.node.retry
     failures = activation.failures + 1
     failed = activation._replace(failures=failures, phase="failed")
     if event.final or policy is None or failures > policy.times:
         state = _with_active(state, state.active.insert(failed.id, failed))
-        return state, (Fail(activation.id, event.error),)
+        return fail(state, Fail(activation.id, event.error))
 
-    return _put(state, failed._replace(phase="retrying", due=0), lambda a: _sleep(a, event.chance))
+    return _put(state, failed._replace(phase="retrying", due=0), lambda a: sleep(a, event.chance))
 
 
-def _timer_set(state: State, event: TimerSet, graph: Graph) -> Step:
+def _timer_set(state: State, event: TimerSet, graph: Graph) -> Reduced:
     return _put(state, state.active[event.step]._replace(due=event.due), Watch)
 
 
-def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Step:
+def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     if activation.phase == "retrying":
         return _put(state, activation._replace(phase="ready"), Begin)
@@ -400,17 +356,20 @@ def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Step:
     return state, (Complete(activation, activation.input),)
 
 
-def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Step:
+def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Reduced:
     asked = state.active[event.step]._replace(digest=event.digest)
     return _with_active(state, state.active.insert(asked.id, asked)), ()
 
 
-def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Step:
-    verdict = (event.approved, event.by, event.comment)
-    return _put(state, state.active[event.step]._replace(verdict=verdict), _decided)
+def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Reduced:
+    asked = state.active[event.step]
+    if asked.verdict is not None:
+        return state, ()
+
+    return _put(state, asked._replace(verdict=(event.approved, event.by, event.comment)), decided)
 
 
-_RULES: dict[type[Event], Callable[[State, Any, Graph], Step]] = {
+_RULES: dict[type[Event], Callable[[State, Any, Graph], Reduced]] = {
     RunStarted: _run_started,
     RunResumed: _run_resumed,
     RunInterrupted: _run_over("interrupted"),
@@ -426,6 +385,9 @@ _RULES: dict[type[Event], Callable[[State, Any, Graph], Step]] = {
     ApprovalAsked: _approval_asked,
     ApprovalGiven: _approval_given,
 }
+_OF_ACTIVATIONS = frozenset(
+    {StepStarted, MapExpanded, StepFinished, StepFailed, TimerSet, TimerFired, ApprovalAsked, ApprovalGiven}
+)
 
 
 def is_over(state: State) -> bool:

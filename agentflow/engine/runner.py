@@ -3,64 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentflow.context import Context, entered
-from agentflow.engine.budget import Ledger
+from agentflow.engine.budget import Account, Ledger
+from agentflow.engine.commands import carry_out
+from agentflow.engine.execution import execute
 from agentflow.engine.graph import Program, Work
-from agentflow.engine.notices import Delta, error_info
-from agentflow.engine.recorder import StepRecorder
-from agentflow.engine.reduce import is_over, reduce
+from agentflow.engine.notices import Delta
+from agentflow.engine.reduce import is_late, is_over, reduce
 from agentflow.engine.state import (
     Activation,
-    Ask,
-    Begin,
-    Command,
-    Complete,
-    End,
-    Execute,
-    Expand,
-    Fail,
-    Refuse,
-    Sleep,
     State,
-    Watch,
     empty,
 )
+from agentflow.engine.writing import written
 from agentflow.events import (
-    ApprovalAsked,
     ApprovalGiven,
-    ErrorInfo,
+    ArtifactKept,
     Event,
-    MapExpanded,
     OperationFinished,
     OperationStarted,
     Payload,
     RunCancelled,
     RunFailed,
-    RunFinished,
     RunResumed,
     RunStarted,
-    StepFailed,
     StepFinished,
-    StepStarted,
     TimerFired,
-    TimerSet,
 )
-from agentflow.exceptions import BudgetExhausted, StepTimeout
+from agentflow.exceptions import InputInvalid, RunError
 from agentflow.journal import Journal
-from agentflow.steps.approval import Rejected, subject_digest
-from agentflow.typeref import is_instance, short_name, type_name
 
-REJECTED = type_name(Rejected)
-# Errors that another attempt cannot mend.
-FINAL = ("BudgetExhausted", "OutputInvalid", "ModelCannot", "DefinitionError", "MissingExtra")
+# What has happened stays true when a run is stopped; what was only about to be done is done by a resume.
+FACTS = (RunStarted, RunResumed, StepFinished, ApprovalGiven, TimerFired, OperationFinished, ArtifactKept)
 
 
 class Draft(NamedTuple):
@@ -96,36 +77,49 @@ class Runner:
         self.model, self.root = model, root or Path.cwd()
         self.artifacts = artifacts or self.root / "traces" / "artifacts"
         self.shared: dict[str, Any] = dict(shared or {})
+        self.files: dict[str, str] = {}
         self.observers = list(observers)
         self.clock = clock
         self.state: State = empty()
-        self.ledger = Ledger(program.spec.budget)
+        self.account = Account(program.spec.budget)
         self.causes: dict[str, BaseException] = {}
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self.input: Any = None
+        self.history: Sequence[Event] = ()
         self.scope = scope
         self._seq = 0
         self._inbox: deque[Draft] = deque()
-        self._launch: list[Activation] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.launch: list[Activation] = []
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self.timers: dict[str, asyncio.TimerHandle] = {}
         self._programs: dict[str, Program] = {"": program}
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._stop: tuple[type[Event], str] | None = None
         self._driver: asyncio.Task[Any] | None = None
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._looping = self._inline = False
+        self.making = threading.RLock()
+        self._given = dict(self.shared)
+        self.broken: Exception | None = None
 
     def begin(
         self, value: Any, version: str, attributes: dict[str, str] | None = None, spec: Any = None
     ) -> None:
         """Make this a new run on `value`, which fits the workflow's input type."""
+        try:
+            given = written(value, "it")
+        except RunError as error:
+            where = f"workflow `{self.program.spec.name}`"
+            raise InputInvalid(where, [str(error)], hint=error.hint) from error
+
         self.post(
             RunStarted,
             run=self.run_id,
             workflow=self.program.spec.name,
             digest=self.program.digest,
             spec=spec,
-            input=Payload(value),
+            input=given,
             model=self.model,
             version=version,
             attributes=attributes or {},
@@ -133,10 +127,9 @@ class Runner:
 
     def recover(self, events: Sequence[Event], version: str, *, resume: bool = True) -> None:
         """Take a run up where its events left it."""
-        for event in events:
-            self.state, _ = reduce(self.state, event, self.program.graph)
-            self._seq = event.seq
-            self._recount(event)
+        self.history = events
+        for before, event in zip((events[0], *events), events, strict=False):
+            self._read(before, event)
 
         started = events[0]
         assert isinstance(started, RunStarted)
@@ -144,11 +137,36 @@ class Runner:
         if resume:
             self.post(RunResumed, model=self.model, version=version)
 
-    def _recount(self, event: Event) -> None:
-        if isinstance(event, OperationStarted):
-            self.ledger.count(event.kind)
-        elif isinstance(event, OperationFinished) and event.usage:
-            self.ledger.settle(event.usage)
+    def _read(self, before: Event, event: Event) -> None:
+        """Fold an earlier event, with what it says of calls, time, files and types."""
+        self.account.pass_time(before, event)
+        match event:
+            case StepFinished(step=step, output=Payload() as output):
+                output.kind = self.work_of(self.state.active[step]).kind_of(event.case)
+            case OperationStarted(step=step) | OperationFinished(step=step):
+                known = self.state.active.get(step)
+                self.account.recount(event, self.ledgers(known.frame) if known else [self.ledger])
+            case ArtifactKept():
+                self.files.setdefault(event.path, event.step)
+            case _:
+                pass
+
+        self.state, _ = reduce(self.state, event, self.program.graph)
+        self._seq = event.seq
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the whole run used so far."""
+        return self.account.run
+
+    def ledgers(self, frame: str) -> list[Ledger]:
+        """What a call in a frame is charged to: the run's ledger, and those of the sub-workflows around it."""
+        found = [self.ledger]
+        while frame:
+            found += self.account.of_frame(frame, self.program_of(frame).spec.budget)
+            frame = self.state.active[frame].frame
+
+        return found
 
     def decide(self, activation: Activation, *, approved: bool, by: str, comment: str) -> None:
         """Answer an approval that this run waits for."""
@@ -162,25 +180,53 @@ class Runner:
         )
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
-        """Have an event appended with the next commit."""
+        """Have an event appended with the next commit; may be called from any thread."""
         self._inbox.append(Draft(kind, self.clock(), fields))
-        self._wake.set()
+        self._at_home(self._wake.set)
+
+    def _at_home(self, call: Callable[[], object]) -> None:
+        """Call in the loop that drives the run: now, or as soon as it can, from a thread of a plain step."""
+        try:
+            elsewhere = self._home is not None and asyncio.get_running_loop() is not self._home
+        except RuntimeError:
+            elsewhere = self._home is not None
+
+        if elsewhere and self._home is not None:
+            self._home.call_soon_threadsafe(call)
+        else:
+            call()
 
     def stop(self, kind: type[Event], reason: str) -> None:
         """End the drive from within the loop: `RunCancelled` for good, `RunInterrupted` to resume later."""
-        self._stop = (kind, reason)
-        if self._driver is not None:
+        asked_before, self._stop = self._stop is not None, (kind, reason)
+        if not asked_before:
+            self._cancel_driver()
+
+    def _cancel_driver(self) -> None:
+        if self._driver is None or not self._looping:
+            return
+
+        if asyncio.current_task() is not self._driver:
+            self._driver.cancel()
+        elif self._inline:
+            # Cancelled by itself, a task learns it at its next wait only: which must be one of the step's.
+            asyncio.get_running_loop().call_soon(self._cancel_inline)
+
+    def _cancel_inline(self) -> None:
+        if self._inline and self._driver is not None:
             self._driver.cancel()
 
     async def drive(self) -> State:
         """Run until the run is over, waits for a person only, or is stopped; leaves nothing running."""
-        self._driver = asyncio.current_task()
+        self._driver, self._home = asyncio.current_task(), asyncio.get_running_loop()
+        begun = self.clock()
         deadline = self._set_deadline()
         try:
-            await self._loop()
+            await self._until_done()
         except asyncio.CancelledError:
             await self._stopped()
         finally:
+            self.account.spent += max(0, self.clock() - begun)
             if deadline is not None:
                 deadline.cancel()
 
@@ -189,15 +235,22 @@ class Runner:
         return self.state
 
     def _set_deadline(self) -> asyncio.TimerHandle | None:
-        budget = self.program.spec.budget
-        if budget is None or budget.minutes is None:
+        left = self.account.seconds_left()
+        if left is None:
             return None
 
         def over() -> None:
-            what = f"the budget of {budget.minutes:g} minutes is used up"
-            self.post(RunFailed, step="", error=ErrorInfo(kind="BudgetExhausted", message=what))
+            self.post(RunFailed, step="", error=self.account.time_is_up())
 
-        return asyncio.get_running_loop().call_later(budget.minutes * 60, over)
+        return asyncio.get_running_loop().call_later(left, over)
+
+    async def _until_done(self) -> None:
+        self._looping = True
+        try:
+            await self._loop()
+        finally:
+            # From here on things are tidied up, which must not be cut off.
+            self._looping = False
 
     async def _loop(self) -> None:
         while True:
@@ -205,118 +258,119 @@ class Runner:
             if is_over(self.state):
                 return
 
-            launch, self._launch = self._launch, []
+            if self._stop is not None:
+                raise asyncio.CancelledError
+
+            launch, self.launch = [a for a in self.launch if a.id in self.state.active], []
             if len(launch) == 1 and self._may_run_inline(launch[0]):
-                await self._execute(launch[0])
+                await self._execute_inline(launch[0])
                 continue
 
             for activation in launch:
-                task = asyncio.create_task(self._execute(activation))
-                self._tasks.add(task)
+                task = asyncio.create_task(execute(self, activation))
+                self._tasks[task] = activation.id
                 task.add_done_callback(self._task_done)
 
             if not self._inbox:
-                if not self._tasks and not self._timers:
+                if not self._tasks and not self.timers:
                     return
 
                 await self._wake.wait()
 
             self._wake.clear()
 
+    async def _execute_inline(self, activation: Activation) -> None:
+        self._inline = True
+        try:
+            await execute(self, activation)
+        finally:
+            self._inline = False
+
     def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None and self._driver is not None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
             # Only the journal's own errors come here: what a step raises is an event.
-            self.causes.setdefault("", error)
-            self._driver.cancel()
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        """End the drive with an error of the journal: nothing may go on that cannot be recorded."""
+        if self.broken is None:
+            self.broken = error
+            self._cancel_driver()
 
     def _may_run_inline(self, activation: Activation) -> bool:
-        # A lone step needs no task of its own; a time limit, a timer or a neighbour does.
-        if self._tasks or self._timers or self._inbox:
+        # A lone step needs no task of its own; a time limit, a timer, a neighbour or a person who is asked does.
+        if self._tasks or self.timers or self._inbox:
             return False
 
-        return self._work(activation).timeout is None and self.program.spec.budget is None
+        if self.work_of(activation).timeout is not None or self.program.spec.budget is not None:
+            return False
+
+        return not any(a.phase == "asking" for a in self.state.active.values())
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
         async with self._lock:
-            if not self._inbox:
-                return
+            if self.broken is not None:
+                raise self.broken
 
             batch: list[Event] = []
             while self._inbox:
-                if is_over(self.state) and self._inbox[0].kind is not RunResumed:
+                if self._is_closed() and self._inbox[0].kind is not RunResumed:
                     self._inbox.clear()
                     break
 
                 draft = self._inbox.popleft()
-                self._seq += 1
-                event = draft.kind(seq=self._seq, at=draft.at, **draft.fields)
-                self.state, commands = reduce(self.state, event, self.program.graph)
-                batch.append(event)
-                for command in commands:
-                    self._carry_out(command)
+                if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
+                    batch.append(self._fold(draft))
 
             if batch:
-                await self.journal.append(self.run_id, batch)
-                for event in batch:
-                    for observer in self.observers:
-                        observer(event)
+                await self._append(batch)
 
-    def _carry_out(self, command: Command) -> None:  # noqa: C901 - one flat case a command
-        match command:
-            case Begin(activation):
-                self.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
-            case Execute(activation):
-                self._launch.append(activation)
-            case Complete(activation, output):
-                self.post(StepFinished, step=activation.id, case=self._case(activation, output))
-            case End(output):
-                self.post(RunFinished, output=output)
-            case Fail(step, error):
-                self.post(RunFailed, step=step, error=error)
-            case Expand(activation):
-                self._expand(activation)
-            case Sleep(activation, wait):
-                self.post(TimerSet, step=activation.id, due=self.clock() + wait)
-            case Watch(activation):
-                self._watch(activation)
-            case Ask(activation):
-                digest = subject_digest(activation.input.json)
-                prompt = str(activation.node.options.get("prompt", ""))
-                self.post(ApprovalAsked, step=activation.id, digest=digest, prompt=prompt)
-            case Refuse(activation, by, comment):
-                self._refuse(activation, by, comment)
+    def _is_closed(self) -> bool:
+        return is_over(self.state) or self.state.status == "interrupted"
 
-    def _expand(self, activation: Activation) -> None:
+    def _fold(self, draft: Draft) -> Event:
+        self._seq += 1
+        event = draft.kind(seq=self._seq, at=draft.at, **draft.fields)
+        ending = self.state.active.get(draft.fields.get("step", "")) if draft.kind is StepFinished else None
+        self.state, commands = reduce(self.state, event, self.program.graph)
+        for command in commands:
+            carry_out(self, command)
+
+        if ending is not None and ending.phase == "nested":
+            self._drop_left()
+
+        return event
+
+    def _drop_left(self) -> None:
+        """Stop what was still going on in a sub-workflow that has reached its end."""
+        for task, id_ in self._tasks.items():
+            if id_ not in self.state.active:
+                task.cancel()
+
+        for id_ in [id_ for id_ in self.timers if id_ not in self.state.active]:
+            self.timers.pop(id_).cancel()
+
+    async def _append(self, batch: Sequence[Event]) -> None:
         try:
-            count = len(activation.input.items())
-        except TypeError:
-            what = f"`{activation.node.id}` maps over a list and was given `{activation.input!r}`"
-            self.post(
-                StepFailed, step=activation.id, error=ErrorInfo(kind="TypeError", message=what), final=True
-            )
-            return
+            await self.journal.append(self.run_id, batch)
+        except Exception as error:
+            self._break(error)
+            raise
 
-        self.post(MapExpanded, step=activation.id, count=count)
+        for event in batch:
+            self._tell(event)
 
-    def _watch(self, activation: Activation) -> None:
-        def fire() -> None:
-            self._timers.pop(activation.id, None)
-            self.post(TimerFired, step=activation.id)
-
-        delay = max(0.0, (activation.due - self.clock()) / 1e9)
-        self._timers[activation.id] = asyncio.get_running_loop().call_later(delay, fire)
-
-    def _refuse(self, activation: Activation, by: str, comment: str) -> None:
-        if any(out.on == REJECTED for out in activation.node.by_case):
-            output = Payload(Rejected(by=by, comment=comment))
-            self.post(StepFinished, step=activation.id, output=output, case=REJECTED)
-            return
-
-        what = f"`{activation.node.id}` was refused by {by}" + (f": {comment}" if comment else "")
-        self.post(RunFailed, step=activation.id, error=ErrorInfo(kind="RunRejected", message=what))
+    def _tell(self, news: Event | Delta) -> None:
+        for observer in tuple(self.observers):
+            try:
+                observer(news)
+            except Exception as error:  # noqa: BLE001 - who watches a run must not end it
+                self.observers.remove(observer)
+                what = f"an observer of run `{self.run_id}` failed and is told no more"
+                asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
 
     def program_of(self, frame: str) -> Program:
         """The program of a frame: the workflow's, or the sub-workflow's that an activation entered."""
@@ -329,84 +383,33 @@ class Runner:
 
         return known
 
-    def _work(self, activation: Activation) -> Work:
+    def work_of(self, activation: Activation) -> Work:
         return self.program_of(activation.frame).work[activation.node.index]
 
-    def _case(self, activation: Activation, output: Payload) -> str | None:
-        if not activation.node.by_case or activation.item is not None:
-            return None
-
-        work = self._work(activation)
-        return _matching(work, output.value(work.gives))
-
-    async def _execute(self, activation: Activation) -> None:
-        work = self._work(activation)
-        attempt = activation.attempt
-        recorder = StepRecorder(self, activation)
-        context = Context(
-            run_id=self.run_id,
-            step=activation.id,
-            attempt=attempt,
-            input=self.input,
-            model=self.model,
-            root=self.root,
-            recorder=recorder,
-        )
-        try:
-            with entered(context), self.scope(activation.id, attempt) if self.scope else nullcontext():
-                result = await self._call(work, activation.input.value(work.takes), context)
-        except Exception as error:  # noqa: BLE001 - whatever a step raises becomes an event
-            self._failed(activation, error)
-            return
-
-        if work.accepts is not None and not isinstance(result, work.accepts):
-            what = f"it gave a `{type(result).__name__}`, and its type says `{short_name(type_name(work.gives))}`"
-            self._failed(activation, TypeError(what), kind="OutputInvalid")
-            return
-
-        case = _matching(work, result) if work.case_types and activation.item is None else None
-        self.post(StepFinished, step=activation.id, output=Payload(result), case=case)
-
-    async def _call(self, work: Work, value: Any, context: Context) -> Any:
-        if work.timeout is None:
-            return await work.execute(value, context)
-
-        limit = asyncio.timeout(work.timeout)
-        try:
-            async with limit:
-                return await work.execute(value, context)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-
-            raise StepTimeout(f"it took longer than its {work.timeout:g} s") from None
-
-    def _failed(self, activation: Activation, error: Exception, *, kind: str = "") -> None:
-        self.causes[activation.id] = error
-        info = error_info(error, kind=kind)
-        final = info.kind in FINAL or isinstance(error, BudgetExhausted)
-        # The random share of a retry's wait is drawn here, so that the reducer needs no randomness.
-        chance = random.random()  # noqa: S311 - jitter, not a secret
-        self.post(StepFailed, step=activation.id, error=info, final=final, chance=chance)
-
     async def _stopped(self) -> None:
-        if (error := self.causes.get("")) is not None:
-            raise error
+        if self.broken is not None:
+            raise self.broken
 
         kind, reason = self._stop or (RunCancelled, "cancelled by the caller")
+        happened = [draft for draft in self._inbox if draft.kind in FACTS]
+        self._inbox.clear()
         await self._cancel_tasks()
-        self._inbox = deque(draft for draft in self._inbox if draft.kind is OperationFinished)
-        self._launch.clear()
+        # What a step still said while it was stopped counts as far as it is of effects, not of results.
+        happened += [draft for draft in self._inbox if draft.kind in (OperationFinished, ArtifactKept)]
+        self._inbox = deque(happened)
         self.post(kind, reason=reason)
         await self.commit()
         if self._stop is None:
             raise asyncio.CancelledError
 
+        if self._driver is not None and self._driver.cancelling():
+            self._driver.uncancel()
+
     async def _cancel_tasks(self) -> None:
-        for timer in self._timers.values():
+        for timer in self.timers.values():
             timer.cancel()
 
-        self._timers.clear()
+        self.timers.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -415,7 +418,8 @@ class Runner:
 
     async def _clean_up(self) -> None:
         await self._cancel_tasks()
-        if is_over(self.state) or self.state.status == "interrupted":
+        self.launch.clear()
+        if self._is_closed() or self.broken is not None:
             self._inbox.clear()
 
         for close in reversed(self.closers):
@@ -425,27 +429,21 @@ class Runner:
                 self.causes.setdefault("close", error)
 
         self.closers.clear()
-        self._driver = None
+        # What was closed must not be found again, should the run go on in this process.
+        self.shared = dict(self._given)
+        self._driver = self._home = self._stop = None
 
     @property
     def failed_step(self) -> str:
         """The activation that ended the run, if one did."""
-        failed = [a.id for a in self.state.open() if a.phase == "failed"]
-        return failed[-1] if failed else ""
+        return (
+            self.state.failing.step if self.state.failing is not None and self.state.error is not None else ""
+        )
 
     def tell(self, delta: Delta) -> None:
-        """Pass a piece of streamed text to the observers."""
-        for observer in self.observers:
-            observer(delta)
+        """Pass a piece of streamed text to the observers; may be called from any thread."""
+        self._at_home(lambda: self._tell(delta))
 
     def waiting(self) -> list[Activation]:
         """The approvals that this run waits for."""
         return [a for a in self.state.open() if a.phase == "asking" and a.verdict is None]
-
-
-def _matching(work: Work, value: Any) -> str | None:
-    exact = next((name for name, case in work.case_types if type(value) is case), None)
-    if exact is not None:
-        return exact
-
-    return next((name for name, case in work.case_types if is_instance(value, case)), None)

@@ -65,7 +65,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The state of a run after some of its events."""
+    """The state of a run after some of its events; `failing` is why it cannot go on."""
 
     status: Status
     frames: HashTrieMap[str, Frame]
@@ -73,7 +73,14 @@ class State:
     maps: HashTrieMap[str, Progress]
     orders: int = 0
     output: Payload | None = None
-    error: ErrorInfo | None = None
+    failing: Fail | None = None
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """What ended the run, if something did."""
+        return (
+            self.failing.error if self.failing is not None and self.status in ("failed", "rejected") else None
+        )
 
     def open(self) -> list[Activation]:
         """The activations that are not finished, oldest first."""
@@ -156,3 +163,5 @@ class Fail(NamedTuple):
 
 
 Command = Begin | Execute | Expand | Sleep | Watch | Ask | Complete | Refuse | End | Fail
+# A state, and what is to be done in it.
+Reduced = tuple[State, tuple[Command, ...]]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from agentflow.events import Event
+from agentflow.events import Event, encode
+
+# Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
+INLINE = 8192
+MARK = "$payload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,20 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def stand_in(raw: bytes) -> bytes:
+    """What stands for a payload in its event: itself, or its digest where it is large or could be taken for one."""
+    if len(raw) <= INLINE and MARK.encode() not in raw:
+        return raw
+
+    digest = "sha256:" + hashlib.sha256(raw).hexdigest()
+    return json.dumps({MARK: digest, "size": len(raw)}, separators=(",", ":")).encode()
+
+
+def canonical(event: Event) -> bytes:
+    """The bytes of an event that are chained by hash: the same in every journal."""
+    return encode(event, stand_in)
 
 
 LAST_STATUS = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentflow.events import Event, RunStarted, chained, encode
+from agentflow.events import Event, RunStarted, chained
 from agentflow.exceptions import JournalConflict
-from agentflow.journal import RunRow, status_of
+from agentflow.journal import RunRow, canonical, status_of
 
 
 class MemoryJournal:
@@ -16,19 +16,21 @@ class MemoryJournal:
         self._runs: dict[str, list[Event]] = {}
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
-        known = self._runs.setdefault(run, [])
+        known = self._runs.get(run, [])
         if events and events[0].seq != len(known) + 1:
             raise JournalConflict(
-                f"run `{run}` was continued elsewhere: event {events[0].seq} is there already"
+                f"run `{run}` was continued elsewhere: it has {len(known)} events, and event {events[0].seq} came"
             )
 
-        known.extend(events)
+        if events:
+            self._runs.setdefault(run, []).extend(events)
 
     async def read(self, run: str) -> list[Event]:
         return list(self._runs.get(run, ()))
 
     async def runs(self) -> list[RunRow]:
-        return [await self._row(run, events) for run, events in reversed(self._runs.items()) if events]
+        rows = [await self._row(run, events) for run, events in reversed(self._runs.items())]
+        return sorted(rows, key=lambda row: row.started, reverse=True)
 
     async def _row(self, run: str, events: list[Event]) -> RunRow:
         first, last = events[0], events[-1]
@@ -46,7 +48,7 @@ class MemoryJournal:
         # Hashed when asked for: a run that nobody audits does not pay for it.
         head = b""
         for event in self._runs.get(run, ()):
-            head = chained(head, encode(event))
+            head = chained(head, canonical(event))
 
         return head.hex()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Generator, Sequence
@@ -18,11 +17,9 @@ from agentflow.exceptions import (
     JournalUnwritable,
     JournalVersion,
 )
-from agentflow.journal import RunRow, status_of
+from agentflow.journal import MARK, RunRow, stand_in, status_of
 
 SCHEMA = 1
-# Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
-INLINE = 8192
 _TABLES = """
 create table runs (id integer primary key, run text not null unique, workflow text not null, started integer not null);
 create table events (run integer not null, seq integer not null, at integer not null, type text not null,
@@ -44,25 +41,43 @@ class SqliteJournal:
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute(f"pragma synchronous={synchronous}")
-            self._migrate()
+            try:
+                self._open(synchronous)
+            except BaseException:
+                self._db.close()
+                raise
 
-    def _migrate(self) -> None:
-        version = self._db.execute("pragma user_version").fetchone()[0]
+    def _open(self, synchronous: str) -> None:
+        # Before anything is written: the file may be of a newer format, or not a journal at all.
+        self._refuse_others()
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute(f"pragma synchronous={synchronous}")
+        if self._version() == 0:
+            with self._transaction():
+                if self._version() == 0:
+                    for statement in filter(str.strip, _TABLES.split(";")):
+                        self._db.execute(statement)
+
+                    self._db.execute(f"pragma user_version={SCHEMA}")
+
+    def _version(self) -> int:
+        return int(self._db.execute("pragma user_version").fetchone()[0])
+
+    def _refuse_others(self) -> None:
+        version = self._version()
         if version > SCHEMA:
             raise JournalVersion(
                 f"the journal {self.path} has format {version}; this agentflow reads up to {SCHEMA}",
                 hint="upgrade agentflow, or use another journal",
             )
 
-        if version == 0:
-            with self._transaction():
-                if self._db.execute("pragma user_version").fetchone()[0] == 0:
-                    for statement in filter(str.strip, _TABLES.split(";")):
-                        self._db.execute(statement)
-
-                    self._db.execute(f"pragma user_version={SCHEMA}")
+        # In one statement with the version, as another process may be making the tables at this moment.
+        query = "select count(*) from pragma_user_version, sqlite_master where user_version = 0"
+        if self._db.execute(query).fetchone()[0]:
+            raise JournalDamaged(
+                f"{self.path} is a database, but not a journal of agentflow",
+                hint="choose another file with AGENTFLOW_JOURNAL=sqlite:///path",
+            )
 
     @contextmanager
     def _transaction(self) -> Generator[None, None, None]:
@@ -86,6 +101,8 @@ class SqliteJournal:
             ) from None
         except sqlite3.OperationalError as error:
             raise self._unwritable(error) from None
+        except sqlite3.ProgrammingError as error:
+            raise JournalError(f"the journal {self.path} cannot be used: {error}") from None
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(
                 f"the journal {self.path} is damaged: {error}",
@@ -107,11 +124,14 @@ class SqliteJournal:
         return JournalUnwritable(f"the journal {self.path} cannot be written: {text}", hint=hint)
 
     async def append(self, run: str, events: Sequence[Event]) -> None:
+        if not events:
+            return
+
         with self._errors(), self._transaction():
             seq, head = self._known(run, events[0])
             if events[0].seq != seq + 1:
                 raise JournalConflict(
-                    f"run `{run}` was continued elsewhere: event {events[0].seq} is there already"
+                    f"run `{run}` was continued elsewhere: it has {seq} events, and event {events[0].seq} came"
                 )
 
             rows: list[tuple[int, int, int, str, bytes, bytes]] = []
@@ -128,14 +148,15 @@ class SqliteJournal:
         if run in self._heads:
             return self._heads[run]
 
-        if isinstance(first, RunStarted):
+        known = self._last(run)
+        if known[0] == 0:
+            workflow = first.workflow if isinstance(first, RunStarted) else ""
             row = self._db.execute(
-                "insert into runs (run, workflow, started) values (?,?,?)", (run, first.workflow, first.at)
+                "insert into runs (run, workflow, started) values (?,?,?)", (run, workflow, first.at)
             )
             self._ids[run] = cast("int", row.lastrowid)
-            return 0, b""
 
-        return self._last(run)
+        return known
 
     def _last(self, run: str) -> tuple[int, bytes]:
         row = self._db.execute(
@@ -149,18 +170,18 @@ class SqliteJournal:
         return row[1], row[2]
 
     def _keep(self, raw: bytes) -> bytes:
-        if len(raw) <= INLINE:
-            return raw
+        short = stand_in(raw)
+        if short is not raw:
+            digest = json.loads(short)[MARK]
+            self._db.execute("insert or ignore into payloads values (?,?)", (digest, raw))
 
-        digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-        self._db.execute("insert or ignore into payloads values (?,?)", (digest, raw))
-        return json.dumps({"$payload": digest, "size": len(raw)}, separators=(",", ":")).encode()
+        return short
 
     def _load(self, value: Any) -> bytes | None:
-        if not isinstance(value, dict) or "$payload" not in value:
+        if not isinstance(value, dict) or MARK not in value:
             return None
 
-        digest = cast("dict[str, Any]", value)["$payload"]
+        digest = cast("dict[str, Any]", value)[MARK]
         row = self._db.execute("select data from payloads where digest = ?", (digest,)).fetchone()
         if row is None:
             raise JournalDamaged(f"the payload {digest} is missing from the journal {self.path}")
@@ -170,9 +191,16 @@ class SqliteJournal:
     async def read(self, run: str) -> list[Event]:
         with self._errors():
             rows = self._db.execute(
-                "select data from events where run = (select id from runs where run = ?) order by seq", (run,)
+                "select seq, data from events where run = (select id from runs where run = ?) order by seq",
+                (run,),
             ).fetchall()
-            return [decode(row[0], self._load) for row in rows]
+            return [self._event(run, seq, data) for seq, data in rows]
+
+    def _event(self, run: str, seq: int, data: bytes) -> Event:
+        try:
+            return decode(data, self._load)
+        except JournalDamaged as error:
+            raise JournalDamaged(f"event {seq} of run `{run}` in {self.path}: {error}") from None
 
     async def runs(self) -> list[RunRow]:
         with self._errors():

@@ -68,7 +68,9 @@ def _place(function: Any) -> Place:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
         what = f"`{function!r}` is not a function"
-        problem = Problem(code="AF120", what=what, where="`@step`", hint="give `@step` a function with typed parameters")
+        problem = Problem(
+            code="AF120", what=what, where="`@step`", hint="give `@step` a function with typed parameters"
+        )
         raise DefinitionError(str(getattr(function, "__name__", "step")), [problem])
 
     return Place(code.co_filename, code.co_firstlineno)
@@ -102,10 +104,16 @@ def _faults(
     odd = [p for p in parameters if p.kind not in positional]
     yield bool(odd), f"`{odd[0] if odd else ''}` cannot be given by place", shape
     second = parameters[-1].name
-    no_context = len(parameters) == 2 and hints.get(second, Context if second == "ctx" else None) is not Context
+    no_context = (
+        len(parameters) == 2 and hints.get(second, Context if second == "ctx" else None) is not Context
+    )
     yield no_context, f"its second parameter `{second}` is no `Context`", shape
     missing = [n for n in (parameters[0].name, "return") if n not in hints]
-    yield bool(missing), f"no type for {', '.join(f'`{n}`' for n in missing)}", "annotate what it takes and gives"
+    yield (
+        bool(missing),
+        f"no type for {', '.join(f'`{n}`' for n in missing)}",
+        "annotate what it takes and gives",
+    )
     by_one = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     yield by_one, "it yields its values one by one", "return a list, which `each` can map over"
 

@@ -13,6 +13,7 @@ from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import Place
 
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+_PLAIN = re.compile(r"\{(\{\w+\})\}")
 _TASK_FIELDS = ("question", "task", "request", "query", "text", "message")
 
 
@@ -55,9 +56,15 @@ def field_names(type_: Any) -> set[str] | None:
 
 
 def fill(prompt: str, value: Any) -> str:
-    """The prompt with each `{field}` replaced by that field of the value."""
+    """The prompt with each `{field}` replaced by that field of the value, and `{{field}}` by plain `{field}`."""
     known = {"text": value} if isinstance(value, str) else fields_of(value)
-    return _PLACEHOLDER.sub(lambda m: _as_text(known[m[1]]) if m[1] in known else m[0], prompt)
+
+    def filled(match: re.Match[str]) -> str:
+        return _as_text(known[match[1]]) if match[1] in known else match[0]
+
+    # In one pass over the prompt's own text: braces inside a value are left as they are.
+    parts = _PLAIN.split(prompt)
+    return "".join(part if n % 2 else _PLACEHOLDER.sub(filled, part) for n, part in enumerate(parts))
 
 
 def task_text(value: Any) -> str:

@@ -19,7 +19,8 @@ class Wait(Step[A, A]):
 
     def __init__(self, name: str, *, of: type[A], seconds: float) -> None:
         super().__init__(name, takes=of, gives=of, place=caller(2))
-        self.seconds = seconds
+        # One way to write it: 2 and 2.0 are the same wait and have the same digest.
+        self.seconds = float(seconds)
 
     def step_spec(self) -> StepSpec:
         name = type_name(self.takes)

@@ -3,69 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, item_type, short_name, type_name
+from agentflow.validation.order import ended_before, entered_twice
+from agentflow.validation.subject import REJECTED, Subject
 
-if TYPE_CHECKING:
-    import networkx as nx
-
-REJECTED = "agentflow.steps.approval:Rejected"
-
-
-@dataclass
-class Subject:
-    """What the checks look at: the spec, the types it names, and where each step was defined."""
-
-    spec: WorkflowSpec
-    types: Mapping[str, Any]
-    places: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def where(self, step: str) -> str:
-        place = self.places.get(step, "")
-        return f"step `{step}`" + (f" ({place})" if place else "")
-
-    def edge(self, edge: EdgeSpec) -> str:
-        case = f".on({short_name(edge.on)})" if edge.on else ""
-        return f"edge `{edge.source}`{case} -> `{edge.target}`"
-
-    @cached_property
-    def steps(self) -> dict[str, StepSpec]:
-        return {step.id: step for step in self.spec.steps}
-
-    @cached_property
-    def outgoing(self) -> dict[str, list[EdgeSpec]]:
-        out: dict[str, list[EdgeSpec]] = {step.id: [] for step in self.spec.steps}
-        for edge in self.spec.edges:
-            out[edge.source].append(edge)
-
-        return out
-
-    @cached_property
-    def graph(self) -> nx.DiGraph[str]:
-        # networkx is loaded when a workflow is built, not when agentflow is imported.
-        import networkx as nx
-
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(self.steps)
-        graph.add_edges_from((edge.source, edge.target) for edge in self.spec.edges)
-        return graph
-
-    def gives(self, step: str) -> Any:
-        """What the step gives along its edges: a list, for a map; the branches as a tuple, for a gather."""
-        spec = self.steps[step]
-        given = self.types[spec.gives]
-        return GenericAlias(list, (given,)) if spec.map is not None else given
-
-    def takes(self, step: str) -> Any:
-        spec = self.steps[step]
-        taken = self.types[spec.takes]
-        return GenericAlias(list, (taken,)) if spec.map is not None else taken
+__all__ = ["REJECTED", "validate"]
 
 
 def validate(
@@ -86,7 +32,7 @@ def _ends(s: Subject) -> Iterator[Problem]:
             yield Problem(
                 code="AF101",
                 what=f"its {role} `{id_}` is not one of its steps",
-                where=f"workflow `{s.spec.name}`",
+                where=f"workflow `{s.spec.name}`{s.place}",
                 hint="use a step that stands in `edges`",
             )
 
@@ -158,14 +104,39 @@ def _case_edges(s: Subject) -> Iterator[Problem]:
 
 
 def _also(s: Subject, edge: EdgeSpec) -> tuple[Any, ...]:
-    """What a step can give beside its type: a refusal, for an approval."""
-    return (s.types[REJECTED],) if s.steps[edge.source].kind == "approval" and edge.on == REJECTED else ()
+    """What a step can give beside its type: a refusal, for an approval (a map of approvals gives a list)."""
+    step = s.steps[edge.source]
+    return (
+        (s.types[REJECTED],) if step.kind == "approval" and step.map is None and edge.on == REJECTED else ()
+    )
+
+
+def _ends_give(s: Subject) -> Iterator[Problem]:
+    """What a definition says that it takes and gives must be what its ends take and give."""
+    taken, given = s.types[s.spec.takes], s.types[s.spec.gives]
+    if not assignable(taken, s.takes(s.spec.start)):
+        yield _other_type(s, "takes", s.spec.start, s.takes(s.spec.start))
+
+    if not any(assignable(member, given) for member in cases(s.gives(s.spec.end))):
+        yield _other_type(s, "gives", s.spec.end, s.gives(s.spec.end))
+
+
+def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
+    return Problem(
+        code="AF107",
+        what=f"its `{verb}` is `{short_name(getattr(s.spec, verb))}` and `{step}` {verb} `{_name(type_)}`",
+        where=f"workflow `{s.spec.name}`{s.place}",
+        hint=f"write `{verb}: {type_name(type_)}`, or leave it out",
+    )
 
 
 def _unhandled_cases(s: Subject) -> Iterator[Problem]:
     for id_, edges in s.outgoing.items():
-        named = [s.types[e.on] for e in edges if e.on is not None and e.on != REJECTED]
-        if not named or any(e.on is None for e in edges) or id_ == s.spec.end:
+        named = [s.types[e.on] for e in edges if e.on is not None]
+        if id_ == s.spec.end:
+            named.append(s.types[s.spec.gives])
+
+        if not named or any(e.on is None for e in edges):
             continue
 
         for member in cases(s.gives(id_)):
@@ -228,67 +199,28 @@ def _map_edge(s: Subject, edge: EdgeSpec, given: Any) -> Iterator[Problem]:
 
 def _parallel_meets(s: Subject) -> Iterator[Problem]:
     """Branches that run at the same time must be joined by a gather before a step takes from both."""
-    for id_, edges in s.outgoing.items():
-        together = [e.target for e in edges if e.on is None]
-        if len(together) < 2:
-            continue
-
-        for meeting in _meeting_points(s, together):
-            yield Problem(
-                code="AF109",
-                what=f"parallel branches from `{id_}` meet in it without a gather",
-                where=s.where(meeting),
-                hint=f"join them first: `gather(...) >> {meeting}`",
-            )
-
-
-def _meeting_points(s: Subject, starts: list[str]) -> list[str]:
-    reached = [_until_shared_gather(s, start) for start in starts]
-    counts: dict[str, int] = {}
-    for nodes in reached:
-        for node in nodes:
-            counts[node] = counts.get(node, 0) + 1
-
-    shared = {n for n, count in counts.items() if count > 1 and s.steps[n].kind != "gather"}
-    behind = {e.target for e in s.spec.edges if e.source in shared}
-    behind |= {
-        e.target for e in s.spec.edges if counts.get(e.source, 0) > 1 and s.steps[e.source].kind == "gather"
-    }
-    return [step for step in s.steps if step in shared and (step not in behind or step in starts)]
-
-
-def _until_shared_gather(s: Subject, start: str) -> set[str]:
-    seen: set[str] = set()
-    todo = [start]
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-
-        seen.add(node)
-        if s.steps[node].kind != "gather":
-            todo.extend(edge.target for edge in s.outgoing[node])
-
-    return seen
+    met = entered_twice(s)
+    first = [id_ for id_ in met if not any(e.source in met for e in s.spec.edges if e.target == id_)]
+    for id_ in first or sorted(met, key=list(s.steps).index)[:1]:
+        yield Problem(
+            code="AF109",
+            what="branches that run in parallel meet in it without a gather",
+            where=s.where(id_),
+            hint=f"join them first: `gather(...) >> {id_}`, and let no branch lead back before its gather",
+        )
 
 
 def _reads_before_written(s: Subject) -> Iterator[Problem]:
     readers = [step for step in s.spec.steps if step.reads]
-    if not readers:
-        return
-
-    import networkx as nx
-
-    above = nx.immediate_dominators(s.graph, s.spec.start)
+    before = ended_before(s) if readers else {}
     for step in readers:
-        before = _dominators(above, step.id)
         for name in step.reads:
             if name not in s.steps:
                 what, hint = (
                     f"it reads `ctx.output({name})`, which is no step of this workflow",
                     "name a step of it",
                 )
-            elif name not in before and not _joined_before(s, name, step.id):
+            elif name not in before.get(step.id, s.steps):
                 what = f"it reads `ctx.output({name})`, but `{name}` does not come first on every path"
                 hint = f"make each path to `{step.id}` pass `{name}`, or pass the value along the edges"
             else:
@@ -297,35 +229,16 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
             yield Problem(code="AF110", what=what, where=s.where(step.id), hint=hint)
 
 
-def _dominators(above: Mapping[str, str], step: str) -> set[str]:
-    found: set[str] = set()
-    while step in above and above[step] != step:
-        step = above[step]
-        found.add(step)
-
-    return found
-
-
-def _joined_before(s: Subject, name: str, reader: str) -> bool:
-    """Whether a gather that waits for `name` comes before the reader on every path (a join needs all branches)."""
-    import networkx as nx
-
-    above = nx.immediate_dominators(s.graph, s.spec.start)
-    gathers = [d for d in _dominators(above, reader) if s.steps[d].kind == "gather"]
-    return any(name in {e.source for e in s.spec.edges if e.target == g} for g in gathers)
-
-
 def _bounds(s: Subject) -> Iterator[Problem]:
     for step in s.spec.steps:
-        if step.map is not None and (step.map.parallel < 1 or step.map.at_most < 1):
-            yield _bad_number(s, step.id, "`parallel` and `at_most` of `each` must be at least 1")
-
-        if step.timeout is not None and step.timeout <= 0:
-            yield _bad_number(s, step.id, f"its timeout is {step.timeout:g} s")
-
-        for limit in ("max_calls", "max_rounds", "max_turns"):
-            if step.options.get(limit, 1) < 1:
-                yield _bad_number(s, step.id, f"its `{limit}` is {step.options[limit]}")
+        for is_wrong, what in _bad_numbers(step):
+            if is_wrong:
+                yield Problem(
+                    code="AF111",
+                    what=what,
+                    where=s.where(step.id),
+                    hint="give a number above 0, or leave it out",
+                )
 
     for edge in s.spec.edges:
         if edge.at_most is not None and edge.at_most < 1:
@@ -333,9 +246,39 @@ def _bounds(s: Subject) -> Iterator[Problem]:
                 code="AF111", what=f"`at_most` is {edge.at_most}", where=s.edge(edge), hint="give at least 1"
             )
 
+    for name in ("model_calls", "tool_calls", "tokens", "usd", "minutes"):
+        if s.spec.budget is not None and (getattr(s.spec.budget, name) or 0) < 0:
+            what, where = f"its budget of `{name}` is below 0", f"workflow `{s.spec.name}`{s.place}"
+            yield Problem(code="AF111", what=what, where=where, hint="give 0 or more, or leave it out")
 
-def _bad_number(s: Subject, step: str, what: str) -> Problem:
-    return Problem(code="AF111", what=what, where=s.where(step), hint="give a number above 0")
+
+def _bad_numbers(step: StepSpec) -> Iterator[tuple[bool, str]]:
+    map_, retry = step.map, step.retry
+    yield (
+        map_ is not None and min(map_.parallel, map_.at_most) < 1,
+        "`parallel` and `at_most` of `each` must be at least 1",
+    )
+    yield step.timeout is not None and step.timeout <= 0, f"its timeout is {step.timeout} s"
+    for limit in ("max_calls", "max_rounds", "max_turns"):
+        yield not _is_number(step.options.get(limit, 1), 1), f"its `{limit}` is {step.options.get(limit)!r}"
+
+    if step.kind == "wait":
+        yield not _is_number(step.options.get("seconds", 0), 0), f"it waits {step.options.get('seconds')} s"
+
+    if retry is not None:
+        yield (
+            min(retry.times, retry.delay, retry.factor, retry.max_delay) < 0,
+            "a number of its `retry` is below 0",
+        )
+        yield (
+            not 0 <= retry.jitter <= 1,
+            f"the `jitter` of its `retry` is {retry.jitter}, and it is a share from 0 to 1",
+        )
+
+
+def _is_number(value: Any, least: int) -> bool:
+    # Options of a definition in a file can be anything.
+    return isinstance(value, int | float) and value >= least
 
 
 def _name(type_: Any) -> str:
@@ -346,6 +289,7 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     _unreachable,
     _dead_ends,
     _unbounded_cycles,
+    _ends_give,
     _case_edges,
     _unhandled_cases,
     _edge_types,

@@ -1,0 +1,109 @@
+"""What each command of the reducer comes to: another event, a step to launch, or a timer."""
+
+from __future__ import annotations
+
+import asyncio
+from types import GenericAlias
+from typing import TYPE_CHECKING
+
+from agentflow.engine.execution import matching
+from agentflow.engine.state import (
+    Activation,
+    Ask,
+    Begin,
+    Command,
+    Complete,
+    End,
+    Execute,
+    Expand,
+    Fail,
+    Refuse,
+    Sleep,
+    Watch,
+)
+from agentflow.events import (
+    ApprovalAsked,
+    ErrorInfo,
+    MapExpanded,
+    Payload,
+    RunFailed,
+    RunFinished,
+    StepFailed,
+    StepFinished,
+    StepStarted,
+    TimerFired,
+    TimerSet,
+)
+from agentflow.steps.approval import Rejected, subject_digest
+from agentflow.validation import REJECTED
+
+if TYPE_CHECKING:
+    from agentflow.engine.runner import Runner
+
+
+def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one flat case a command
+    """Post the event that a command asks for, or put it where the drive finds it."""
+    match command:
+        case Begin(activation):
+            runner.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
+        case Execute(activation):
+            runner.launch.append(activation)
+        case Complete(activation, output):
+            runner.post(StepFinished, step=activation.id, case=_case(runner, activation, output))
+        case End(output):
+            runner.post(RunFinished, output=output)
+        case Fail(step, error):
+            runner.post(RunFailed, step=step, error=error)
+        case Expand(activation):
+            _expand(runner, activation)
+        case Sleep(activation, wait):
+            runner.post(TimerSet, step=activation.id, due=runner.clock() + wait)
+        case Watch(activation):
+            _watch(runner, activation)
+        case Ask(activation):
+            digest = subject_digest(activation.input.json)
+            prompt = str(activation.node.options.get("prompt", ""))
+            runner.post(ApprovalAsked, step=activation.id, digest=digest, prompt=prompt)
+        case Refuse(activation, by, comment):
+            _refuse(runner, activation, by, comment)
+
+
+def _expand(runner: Runner, activation: Activation) -> None:
+    try:
+        count = len(activation.input.items())
+    except TypeError:
+        what = f"`{activation.node.id}` maps over a list and was given `{activation.input!r}`"
+        runner.post(
+            StepFailed, step=activation.id, error=ErrorInfo(kind="TypeError", message=what), final=True
+        )
+        return
+
+    runner.post(MapExpanded, step=activation.id, count=count)
+
+
+def _watch(runner: Runner, activation: Activation) -> None:
+    def fire() -> None:
+        runner.timers.pop(activation.id, None)
+        runner.post(TimerFired, step=activation.id)
+
+    delay = max(0.0, (activation.due - runner.clock()) / 1e9)
+    runner.timers[activation.id] = asyncio.get_running_loop().call_later(delay, fire)
+
+
+def _refuse(runner: Runner, activation: Activation, by: str, comment: str) -> None:
+    if activation.item is None and any(out.on == REJECTED for out in activation.node.by_case):
+        output = Payload(Rejected(by=by, comment=comment))
+        runner.post(StepFinished, step=activation.id, output=output, case=REJECTED)
+        return
+
+    what = f"`{activation.node.id}` was refused by {by}" + (f": {comment}" if comment else "")
+    runner.post(RunFailed, step=activation.id, error=ErrorInfo(kind="RunRejected", message=what))
+
+
+def _case(runner: Runner, activation: Activation, output: Payload) -> str | None:
+    if not activation.node.by_case or activation.item is not None:
+        return None
+
+    work = runner.work_of(activation)
+    gives = work.gives if activation.node.map is None else GenericAlias(list, (work.gives,))
+    return matching(work, output.value(gives))
