@@ -93,8 +93,14 @@ class Payload:
         return f"Payload({self.json[:80].decode(errors='replace')})"
 
 
+_write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
 def _compact_json(value: Json) -> bytes:
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    if type(value) is int:  # most fields are whole numbers or text, which need no encoder
+        return b"%d" % value
+
+    text = _write(value)
     # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
     return text.encode(errors="backslashreplace")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from types import GenericAlias
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
 
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.spec import EdgeSpec, MapSpec, Retry, StepSpec
@@ -235,18 +235,39 @@ def gather(
 ) -> Path[T, tuple[A, B, C, D, E]]: ...
 
 
-# From six on: with fewer, branches that do not take the same must not find an overload that takes anything.
+# Branches that take different things can be joined, and nothing leads to all of them: their path takes `Never`.
+# Pyright compares overloads with type variables as anything, and so takes these for the ones above.
+@overload
+def gather(a: Path[Any, A], b: Path[Any, B], /) -> Path[Never, tuple[A, B]]: ...  # pyright: ignore[reportOverlappingOverload]
+
+
+@overload
+def gather(a: Path[Any, A], b: Path[Any, B], c: Path[Any, C], /) -> Path[Never, tuple[A, B, C]]: ...  # pyright: ignore[reportOverlappingOverload]
+
+
+@overload
+def gather(  # pyright: ignore[reportOverlappingOverload]
+    a: Path[Any, A], b: Path[Any, B], c: Path[Any, C], d: Path[Any, D], /
+) -> Path[Never, tuple[A, B, C, D]]: ...
+
+
+@overload
+def gather(  # pyright: ignore[reportOverlappingOverload]
+    a: Path[Any, A], b: Path[Any, B], c: Path[Any, C], d: Path[Any, D], e: Path[Any, E], /
+) -> Path[Never, tuple[A, B, C, D, E]]: ...
+
+
 @overload
 def gather(
-    a: Path[T, Any],
-    b: Path[T, Any],
-    c: Path[T, Any],
-    d: Path[T, Any],
-    e: Path[T, Any],
-    f: Path[T, Any],
+    a: Path[Any, Any],
+    b: Path[Any, Any],
+    c: Path[Any, Any],
+    d: Path[Any, Any],
+    e: Path[Any, Any],
+    f: Path[Any, Any],
     /,
-    *more: Path[T, Any],
-) -> Path[T, tuple[Any, ...]]: ...
+    *more: Path[Any, Any],
+) -> Path[Any, tuple[Any, ...]]: ...
 
 
 def gather(*branches: Path[Any, Any]) -> Path[Any, Any]:

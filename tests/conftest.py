@@ -45,14 +45,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that connects to another machine fails, also where the code under test swallows the error."""
     refused: list[str] = []
     for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name), refused))
+        monkeypatch.setattr(socket.socket, name, guarded(getattr(socket.socket, name), refused))
 
     yield
     assert not refused, f"the test tried to reach {', '.join(refused)}; only this machine may be reached"
 
 
-def _guarded(real: Callable[..., Any], refused: list[str]) -> Callable[..., Any]:
-    def guarded(self: socket.socket, *arguments: Any) -> Any:
+def guarded(real: Callable[..., Any], refused: list[str]) -> Callable[..., Any]:
+    """A socket's method that refuses other machines, and keeps whom it refused."""
+
+    def call(self: socket.socket, *arguments: Any) -> Any:
         # `sendto` takes flags before the address.
         address = arguments[-1]
         if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(str(address[0])):
@@ -61,7 +63,7 @@ def _guarded(real: Callable[..., Any], refused: list[str]) -> Callable[..., Any]
 
         return real(self, *arguments)
 
-    return guarded
+    return call
 
 
 def _is_local(host: str) -> bool:

@@ -363,7 +363,8 @@ def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Reduced
 
 def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Reduced:
     asked = state.active[event.step]
-    if asked.verdict is not None:
+    if asked.verdict is not None or asked.digest != event.digest:
+        # Answered already, or an answer about something else than what is asked.
         return state, ()
 
     return _put(state, asked._replace(verdict=(event.approved, event.by, event.comment)), decided)

@@ -242,7 +242,11 @@ class Runner:
         def over() -> None:
             self.post(RunFailed, step="", error=self.account.time_is_up())
 
-        return asyncio.get_running_loop().call_later(left, over)
+        if left > 0:
+            return asyncio.get_running_loop().call_later(left, over)
+
+        over()  # before anything is begun
+        return None
 
     async def _until_done(self) -> None:
         self._looping = True

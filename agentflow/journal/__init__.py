@@ -13,6 +13,7 @@ from agentflow.events import Event, encode
 # Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
 INLINE = 8192
 MARK = "$payload"
+_MARK = MARK.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Journal(Protocol):
 
 def stand_in(raw: bytes) -> bytes:
     """What stands for a payload in its event: itself, or its digest where it is large or could be taken for one."""
-    if len(raw) <= INLINE and MARK.encode() not in raw:
+    if len(raw) <= INLINE and _MARK not in raw:
         return raw
 
     digest = "sha256:" + hashlib.sha256(raw).hexdigest()

@@ -289,6 +289,11 @@ def _map() -> Workflow[int, int]:
     return Workflow("map", start=spread, end=total, edges=[spread >> each(two, parallel=2) >> total])
 
 
+def _starts_with_a_map() -> Workflow[Sequence[int], int]:
+    twos = each(two)
+    return Workflow("starts_with_a_map", start=twos, end=total, edges=[twos >> total])
+
+
 def _two_maps() -> Workflow[int, int]:
     edges: Edges = [spread >> each(two) >> each(three, at_most=9) >> total]
     return Workflow("two_maps", start=spread, end=total, edges=edges)
@@ -521,6 +526,7 @@ SOUND: dict[str, Sound] = {
     "line": Sound(_line, 1, 7),
     "map": Sound(_map, 5, 20),
     "map of none": Sound(_map, 0, 0),
+    "starts with a map": Sound(_starts_with_a_map, [1, 2], 7),
     "two maps": Sound(_two_maps, 3, 18),
     "join": Sound(_join, 1, 45),
     "join of five": Sound(_join_of_five, 1, 24),

@@ -14,7 +14,7 @@ from agentflow.validation.order import Spot, _moves, entered_twice
 from agentflow.validation.subject import Subject
 from tests.definition.sound import SOUND, Sound
 
-Marking = frozenset[tuple[Spot, int]]
+Marking = tuple[Spot, ...]
 
 
 @pytest.mark.parametrize("sound", SOUND.values(), ids=SOUND)
@@ -47,11 +47,25 @@ def graphs(draw: st.DrawFn) -> WorkflowSpec:
     )
 
 
+def moved(marking: Marking, empties: Marking, fills: Marking) -> Marking | None:
+    """Where values are after a move; None where it cannot be made."""
+    rest = list(marking)
+    for spot in empties:
+        if spot not in rest:
+            return None
+
+        rest.remove(spot)
+
+    return tuple(sorted((*rest, *fills)))
+
+
 def played(subject: Subject) -> set[str]:
     """The steps that two values are at together, found by playing all ways in which values can move."""
     moves = [(tuple(m.empties), tuple(m.fills)) for m in _moves(subject)]
-    first: tuple[Spot, ...] = ((subject.spec.start, -1),)
-    seen, todo, twice = {first}, [first], set[str]()
+    first: Marking = ((subject.spec.start, -1),)
+    seen: set[Marking] = {first}
+    todo: list[Marking] = [first]
+    twice = set[str]()
     while todo and len(seen) < 3000:
         marking = todo.pop()
         twice |= {a[0] for a, b in combinations(marking, 2) if a == b and a[1] < 0}
@@ -59,12 +73,10 @@ def played(subject: Subject) -> set[str]:
             continue
 
         for empties, fills in moves:
-            rest = list(marking)
-            if all(spot in rest and not rest.remove(spot) for spot in empties):  # type: ignore[func-returns-value]
-                after = tuple(sorted((*rest, *fills)))
-                if after not in seen:
-                    seen.add(after)
-                    todo.append(after)
+            after = moved(marking, empties, fills)
+            if after is not None and after not in seen:
+                seen.add(after)
+                todo.append(after)
 
     return twice
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -66,11 +67,15 @@ async def test_a_journal_and_settings_may_be_given() -> None:
     """The run is kept where the test says, with the settings that it says."""
     journal = MemoryJournal()
     seen: list[str] = []
+
+    def watch(news: Any) -> None:
+        seen.append(news.type)
+
     ended = await run_to_end(
         Workflow("w", start=one, end=one),
         1,
         journal=journal,
-        settings={"observers": [lambda e: seen.append(e.type)]},
+        settings={"observers": [watch]},
     )
 
     assert await journal.read(ended.result.run_id) == list(ended.events)

@@ -279,6 +279,17 @@ async def test_time_at_work_adds_up_over_processes() -> None:
     assert later.account.seconds_left() == 0
 
 
+async def test_nothing_is_begun_once_the_time_is_used_up() -> None:
+    """A run that is resumed when its minutes are gone fails before any step is begun."""
+    made: list[int] = []
+    calls = calling("tool", made)
+    workflow = Workflow("w", start=calls, end=calls, budget=Budget(minutes=0))
+    ended = await run_to_end(workflow, 1)
+
+    assert (ended.result.status, made) == ("failed", [])
+    assert [e.type for e in ended.events] == ["run.started", "run.failed"]
+
+
 async def test_waiting_for_a_person_is_not_time_at_work() -> None:
     """A budget of minutes is not used up while somebody thinks about an approval, here or in another process."""
     clock = [0]

@@ -28,7 +28,11 @@ FEW = settings(QUICK, max_examples=20)
 
 def any_order(data: st.DataObject) -> Any:
     """Choose at random what happens next."""
-    return lambda count: data.draw(st.integers(0, count - 1)) if count > 1 else 0
+
+    def choose(count: int) -> int:
+        return data.draw(st.integers(0, count - 1)) if count > 1 else 0
+
+    return choose
 
 
 def text_of(value: Any) -> str:

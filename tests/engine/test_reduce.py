@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -262,15 +263,8 @@ def test_the_wait_is_made_of_the_recorded_chance() -> None:
     run.step()
     jittery = Retry(times=2, delay=1, jitter=0.5)
     activation = run.state.active["flaky#1"]
-    node = type(activation.node)(
-        **{n: getattr(activation.node, n) for n in activation.node.__slots__} | {"retry": jittery}
-    )
-    state = type(run.state)(
-        run.state.status,
-        run.state.frames,
-        run.state.active.insert("flaky#1", activation._replace(node=node)),
-        run.state.maps,
-    )
+    changed = activation._replace(node=replace(activation.node, retry=jittery))
+    state = replace(run.state, active=run.state.active.insert("flaky#1", changed))
     failed = StepFailed(seq=3, at=0, step="flaky#1", error=ErrorInfo(kind="E", message=""), chance=0.5)
     _, (sleep,) = reduce(state, failed, run.program.graph)
 
@@ -306,6 +300,21 @@ def test_only_the_failing_item_is_tried_again() -> None:
     assert [line for line in story(run.events) if "again" in line] == ["started picky#1[1] again (2)"]
 
 
+def always(activation: str) -> bool:
+    """Give every approval."""
+    return True
+
+
+def never(activation: str) -> bool:
+    """Refuse everything."""
+    return False
+
+
+def not_the_second(activation: str) -> bool:
+    """Refuse one item."""
+    return activation != "approve#1[1]"
+
+
 def test_a_wait_sleeps_and_passes_its_value_on() -> None:
     """A wait sets its timer once, and ends with what it was given."""
     nap = Wait("nap", of=int, seconds=2)
@@ -332,7 +341,7 @@ def test_an_approval_that_is_given() -> None:
 @pytest.mark.parametrize("name", ["approval", "approval by case"])
 def test_an_approval_that_is_refused_goes_its_own_way_only(name: str) -> None:
     """A refusal follows `.on(Rejected)` alone: a plain edge behind the approval does not carry it."""
-    run = ran(SOUND[name].build(), 1, decide=lambda _: False)
+    run = ran(SOUND[name].build(), 1, decide=never)
 
     assert run.output == -1
     assert not any(line.startswith("started two") for line in story(run.events))
@@ -341,7 +350,7 @@ def test_an_approval_that_is_refused_goes_its_own_way_only(name: str) -> None:
 def test_an_approval_that_is_refused_with_no_way_ends_the_run() -> None:
     """Without an edge for it, a refusal ends the run as rejected."""
     sign = Approval("sign", of=int)
-    run = ran(Workflow("w", start=sign, end=two, edges=[sign >> two]), 1, decide=lambda _: False)
+    run = ran(Workflow("w", start=sign, end=two, edges=[sign >> two]), 1, decide=never)
 
     assert run.state.status == "rejected"
     assert story(run.events)[-1] == "run failed sign#1: RunRejected"
@@ -349,7 +358,7 @@ def test_an_approval_that_is_refused_with_no_way_ends_the_run() -> None:
 
 def test_a_refused_item_ends_the_run() -> None:
     """Each item of a mapped approval is asked for, and one refusal ends the run."""
-    run = ran(SOUND["approval of items"].build(), 3, decide=lambda step_: step_ != "approve#1[1]")
+    run = ran(SOUND["approval of items"].build(), 3, decide=not_the_second)
 
     assert run.state.status == "rejected"
 
@@ -366,6 +375,16 @@ def test_the_first_answer_counts() -> None:
 
     assert isinstance(done, Complete)
     assert reduce(state, no, run.program.graph) == (state, ())
+
+
+def test_an_answer_about_something_else_does_not_count() -> None:
+    """An approval is bound to the digest of what was shown: an answer with another one changes nothing."""
+    sign = Approval("sign", of=int)
+    run = Pure(Workflow("w", start=sign, end=two, edges=[sign >> two])).start(1)
+    run.commit()
+    other = ApprovalGiven(seq=4, at=0, step="sign#1", digest="of something else", approved=True, by="a")
+
+    assert reduce(run.state, other, run.program.graph) == (run.state, ())
 
 
 @pytest.mark.parametrize(
@@ -453,14 +472,15 @@ def test_the_first_to_reach_the_end_ends_a_sub_workflow() -> None:
     "name",
     ["loop", "map", "join", "sub-workflow in a map", "approval", "wait", "sub-workflow that leaves its join"],
 )
-def test_resuming_at_any_event(name: str) -> None:
+@pytest.mark.parametrize("decide", [always, never], ids=lambda f: f.__name__)
+def test_resuming_at_any_event(name: str, decide: Any) -> None:
     """A run that is cut off after any event comes to the same end, and what was finished is not done again."""
     sound_ = SOUND[name]
     workflow = sound_.build()
-    whole = ran(workflow, sound_.value)
+    whole = ran(workflow, sound_.value, decide=decide)
     for cut in range(1, len(whole.events)):
         kept = whole.events[:cut]
-        again = Pure(workflow).resume(kept).run()
+        again = Pure(workflow, decide=decide).resume(kept).run()
         done = {e.step for e in kept if isinstance(e, StepFinished)}
 
         assert again.output == whole.output, cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -633,7 +633,7 @@ async def test_a_scope_is_entered_around_each_step() -> None:
     """What a scope sets is there while the step runs, with its activation and attempt."""
 
     @contextmanager
-    def scope(activation: str, attempt: int) -> Iterator[None]:
+    def scope(activation: str, attempt: int) -> Generator[None, None, None]:
         token = colour.set(f"{activation}/{attempt}")
         yield
         colour.reset(token)
@@ -660,7 +660,8 @@ async def test_steps_of_a_sub_workflow_see_the_whole_runs_input() -> None:
 
     @step
     async def look(number: int, ctx: Context) -> int:
-        return number * 10 + ctx.input
+        given: int = ctx.input
+        return number * 10 + given
 
     visit = Workflow("visit", start=look, end=look)
 

@@ -11,9 +11,11 @@ import pytest
 from agentflow import MemoryJournal, SqliteJournal
 from agentflow.events import (
     ApprovalAsked,
+    Event,
     Payload,
     RunCancelled,
     RunFinished,
+    RunStarted,
     StepFinished,
     StepStarted,
     TimerSet,
@@ -109,7 +111,7 @@ async def test_a_refused_append_leaves_the_journal_usable(journal: Journal) -> N
 
 async def test_runs_are_listed_newest_first(journal: Journal) -> None:
     """Each run is one row, with its state as its last event says; the one that started last comes first."""
-    runs = [
+    runs: list[tuple[str, int, list[Event]]] = [
         ("old", 100, []),
         ("done", 300, [RunFinished(seq=2, at=301, output=Payload(1))]),
         ("stopped", 200, [RunCancelled(seq=2, at=205, reason="")]),
@@ -117,7 +119,8 @@ async def test_runs_are_listed_newest_first(journal: Journal) -> None:
         ("asleep", 500, [TimerSet(seq=2, at=501, step="a#1", due=1)]),
     ]
     for name, at, more in runs:
-        await journal.append(name, [started(name, at=at), *more])
+        first: list[Event] = [started(name, at=at)]
+        await journal.append(name, first + more)
 
     rows = await journal.runs()
 
