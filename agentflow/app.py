@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -29,6 +30,8 @@ from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
 T = TypeVar("T")
+# It names a folder of artifacts and stands in commands, so it must be plain.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +83,8 @@ class Result(Generic[T]):
             return exceptions.RunWaiting(f"run `{self.run_id}` waits for {names}", hint=hint)
 
         if self.error is None:
-            return exceptions.RunCancelled(
-                f"run `{self.run_id}` was {self.status}", hint=f"agentflow resume {self.run_id}"
-            )
+            hint = f"agentflow resume {self.run_id}" if self.status == "interrupted" else ""
+            return exceptions.RunCancelled(f"run `{self.run_id}` was {self.status}", hint=hint)
 
         return _run_error(self.step, self.error)
 
@@ -168,6 +170,7 @@ class Run(Generic[T]):
         self.runner = runner
         self._approver = approver
         self._task: asyncio.Task[Result[T]] | None = None
+        self._asking: asyncio.Future[Decision | None] | None = None
         self._started = time.monotonic()
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -221,11 +224,17 @@ class Run(Generic[T]):
 
     def cancel(self, reason: str = "cancelled") -> None:
         """End the run for good; what is running is stopped."""
-        self.runner.stop(RunCancelled, reason)
+        self._halt(RunCancelled, reason)
 
     def interrupt(self, reason: str = "interrupted") -> None:
         """Stop here so that the run can be resumed later."""
-        self.runner.stop(RunInterrupted, reason)
+        self._halt(RunInterrupted, reason)
+
+    def _halt(self, kind: type[Event], reason: str) -> None:
+        self.runner.stop(kind, reason)
+        if self._asking is not None:
+            # The question is withdrawn: what is typed from now on is no answer to it.
+            self._asking.cancel()
 
     async def _drive(self) -> Result[T]:
         while True:
@@ -240,7 +249,14 @@ class Run(Generic[T]):
     async def _decide(self, approver: Approver, waiting: Sequence[Activation]) -> bool:
         decided = False
         for activation in waiting:
-            decision = await approver(self._pending(activation))
+            self._asking = asyncio.ensure_future(approver(self._pending(activation)))
+            # Waited for, not awaited: a question that is withdrawn must not cancel who asked it.
+            await asyncio.wait([self._asking])
+            asked, self._asking = self._asking, None
+            if asked.cancelled():
+                return True  # the next drive records why
+
+            decision = asked.result()
             if decision is not None:
                 by = decision.by or user_name()
                 self.runner.decide(activation, approved=decision.approved, by=by, comment=decision.comment)
@@ -305,6 +321,11 @@ def run(
     uses the embedded model.
     """
     settings = settings or Settings()
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ProjectError(
+            f"`{run_id}` cannot name a run", hint="use letters, digits, `.`, `_` and `-`, at most 128 of them"
+        )
+
     checked = coerce_input(workflow, value)
     runner = _runner(workflow, run_id or new_run_id(workflow.name), settings)
     runner.input = checked

@@ -41,6 +41,9 @@ class Path(Generic[In_contra, Out_co]):
     """A stretch of a workflow that takes `In` at its entry and gives `Out` at its exit."""
 
     def __rshift__(self, other: Path[Out_co, T]) -> Path[In_contra, T]:
+        if not isinstance(other, Path):  # pyright: ignore[reportUnnecessaryIsInstance] - for those who run no checker
+            raise _no_step(other)
+
         return Chain(self, other)
 
     def entries(self) -> Sequence[Step[Any, Any]]:
@@ -50,6 +53,18 @@ class Path(Generic[In_contra, Out_co]):
     def exit(self) -> Exit:
         """The step that gives what the path gives, and for which case."""
         raise NotImplementedError
+
+
+def _no_step(thing: object) -> DefinitionError:
+    name = getattr(thing, "__name__", None) or repr(thing)
+    place = caller(3)
+    problem = Problem(
+        code="AF122",
+        what=f"`>> {name}` leads to a `{type(thing).__name__}`, which is no step",
+        where=str(place),
+        hint="make it one with `@step`",
+    )
+    return DefinitionError(str(name), [problem])
 
 
 class Exit(NamedTuple):

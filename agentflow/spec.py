@@ -52,6 +52,12 @@ class Budget:
     usd: float | None = None
     minutes: float | None = None
 
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value: object = getattr(self, f.name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise TypeError(f"`Budget({f.name}=...)` takes a number, not {value!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSpec:

@@ -25,6 +25,10 @@ class TableQuestion:
     question: str
     table: str = "workflows/samples/sales.csv"
 
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ValueError("`question` is empty")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -95,6 +99,10 @@ def profile(question: TableQuestion) -> Assignment:
     rows = list(csv.DictReader(io.StringIO(table_text(question.table))))
     if not rows:
         raise ToolError(f"`{question.table}` has no rows")
+
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise ToolError(f"`{question.table}`, line {number}: it has not as many cells as the header")
 
     columns = [_column(name, [row[name] or "" for row in rows]) for name in rows[0]]
     return Assignment(

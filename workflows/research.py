@@ -19,6 +19,10 @@ class Question:
 
     question: str
 
+    def __post_init__(self) -> None:
+        if not self.question.strip():
+            raise ValueError("`question` is empty")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:

@@ -18,6 +18,10 @@ class SiteTask:
     form: str = "http://shop.localhost/contact"
     values: dict[str, str] = field(default_factory=dict[str, str])
 
+    def __post_init__(self) -> None:
+        if not self.task.strip():
+            raise ValueError("`task` is empty")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

@@ -58,6 +58,10 @@ class Inbox:
     first: int = 1
     count: int = 5
 
+    def __post_init__(self) -> None:
+        if self.first < 1 or self.count < 1:
+            raise ValueError("`first` and `count` are at least 1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
@@ -123,16 +127,24 @@ class Outcome:
 @step
 def read_tickets(inbox: Inbox, ctx: Context) -> list[Ticket]:
     """Read the tickets that were asked for."""
-    path = ctx.root / inbox.path
+    path = (ctx.root / inbox.path).resolve()
+    # The samples may be a link into the project that they come from.
+    folders = (ctx.root.resolve(), (ctx.root / "workflows" / "samples").resolve())
+    if not any(path.is_relative_to(folder) for folder in folders):
+        raise ToolError(f"`{inbox.path}` lies outside of the project")
+
     if not path.is_file():
         raise ToolError(
             f"there is no file `{inbox.path}`", hint="give a path seen from the project: path=..."
         )
 
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [_ticket(line, path, number) for number, line in enumerate(lines, 1)][inbox.first - 1 :][
-        : inbox.count
-    ]
+    tickets = [_ticket(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    chosen = tickets[inbox.first - 1 :][: inbox.count]
+    if not chosen:
+        raise ToolError(f"`{inbox.path}` has {len(tickets)} tickets, and none from number {inbox.first} on")
+
+    return chosen
 
 
 def _ticket(line: str, path: Path, number: int) -> Ticket:

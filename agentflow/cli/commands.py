@@ -11,6 +11,7 @@ import typer
 
 from agentflow.cli.output import FAILED, INTERRUPTED, WRONG_USE, exit_code, print_error
 from agentflow.exceptions import AgentflowError
+from agentflow.version import VERSION
 
 # Typer carries its own copy of Click; this is the base of what it raises for a wrong call, wherever that copy lies.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
@@ -41,6 +42,21 @@ NoInput = Annotated[
     bool, typer.Option("--no-input", help="Never ask on the terminal; exit with 3 where a person is needed.")
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id; see `agentflow runs`.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agentflow {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def launcher(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Orchestration for autonomous agents: checked before it runs, bounded while it runs, provable after."""
 
 
 @app.command()
@@ -124,7 +140,8 @@ def approve(
     step: Annotated[
         str | None, typer.Argument(metavar="[STEP]", help="Which one, where several wait.")
     ] = None,
-    yes: Annotated[bool | None, typer.Option("--yes/--no", help="The answer.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Approve.")] = False,
+    no: Annotated[bool, typer.Option("--no", help="Refuse.")] = False,
     comment: Annotated[str, typer.Option(help="Why; it is kept in the trail.")] = "",
     workflow_file: File = None,
     as_json: AsJson = False,
@@ -133,7 +150,14 @@ def approve(
     from agentflow.cli.running import Options, answer_run
 
     raise typer.Exit(
-        answer_run(run, step, yes, comment, workflow_file, Options(as_json=as_json, interactive=False))
+        answer_run(
+            run,
+            step,
+            yes if yes != no else None,
+            comment,
+            workflow_file,
+            Options(as_json=as_json, interactive=False),
+        )
     )
 
 
@@ -165,6 +189,9 @@ def run_launcher() -> None:
         print_error(error, as_json=as_json)
         code = exit_code(error)
     except UsageError as error:
+        if not str(error):  # the help was asked for by giving no command
+            sys.exit(WRONG_USE)
+
         print_error(AgentflowError(str(error), hint="see `agentflow --help`"), as_json=as_json)
         code = WRONG_USE
     except (KeyboardInterrupt, typer.Abort):

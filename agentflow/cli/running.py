@@ -51,7 +51,7 @@ def read_input(workflow: Workflow[Any, Any], words: Sequence[str], file: Path | 
     pairs = [word for word in words if "=" in word]
     texts = [word for word in words if "=" not in word]
     if workflow.takes is str:
-        return " ".join(words) or given
+        return " ".join(words).removeprefix("text=") or given
 
     if texts:
         raise InputInvalid(
@@ -60,6 +60,10 @@ def read_input(workflow: Workflow[Any, Any], words: Sequence[str], file: Path | 
 
     if not pairs:
         return given
+
+    keys = [pair.partition("=")[0] for pair in pairs]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise InputInvalid(f"workflow `{workflow.name}`", [f"`{twice[0]}` is given twice"])
 
     hints = _hints(workflow.takes)
     values = {key: _value(text, hints.get(key)) for key, _, text in (pair.partition("=") for pair in pairs)}
@@ -139,11 +143,29 @@ async def _ask_person(pending: app.Pending) -> app.Decision | None:
         f"\n[bold cyan]{escape(pending.prompt)}[/]  [dim]{escape(pending.step)} {pending.digest[:19]}[/]"
     )
     out.print(escape(json.dumps(pending.subject, ensure_ascii=False, indent=2)))
-    answer = await asyncio.to_thread(input, "approve? [y]es, [n]o, anything else to decide later: ")
+    answer = await _typed("approve? [y]es, [n]o, anything else to decide later: ")
     if answer.strip().lower()[:1] not in ("y", "n"):
         return None
 
     return app.Decision(approved=answer.strip().lower().startswith("y"))
+
+
+async def _typed(question: str) -> str:
+    """A line from the terminal; a cancelled question leaves nothing behind that would take the next line."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+    sys.stdout.write(question)
+    sys.stdout.flush()
+
+    def read() -> None:
+        if not line.done():
+            line.set_result(sys.stdin.readline())
+
+    loop.add_reader(sys.stdin, read)
+    try:
+        return await line
+    finally:
+        loop.remove_reader(sys.stdin)
 
 
 Starter = Callable[[app.Settings], Any]
@@ -212,6 +234,12 @@ def report(result: app.Result[Any], options: Options, delivery: str) -> None:
         return
 
     err.print()
+    for pending in result.pending:
+        out.print(
+            f"[bold cyan]{escape(pending.prompt)}[/]  [dim]{escape(pending.step)} {pending.digest[:19]}[/]"
+        )
+        out.print(escape(json.dumps(pending.subject, ensure_ascii=False, indent=2)))
+
     if result.status == "done":
         print_output(result.output)
     elif result.error is not None:
@@ -290,7 +318,7 @@ def answer_run(
 ) -> int:
     """Answer an approval of a run and let it go on."""
     if yes is None:
-        raise ProjectError("no answer is given", hint="add `--yes` or `--no`")
+        raise ProjectError("no single answer is given", hint="add `--yes` or `--no`")
 
     project, workflow, model = _definition_of(run_id, file)
     options = replace(options, model=options.model or model)
@@ -326,4 +354,8 @@ def current_journal() -> Journal:
     try:
         return find_project().journal()
     except ProjectError:
+        # A workflow file may be run outside of a project; looking for runs must not make a journal.
+        if not (Path.cwd() / "traces" / "journal.db").is_file() and "AGENTFLOW_JOURNAL" not in os.environ:
+            raise
+
         return Project(root=Path.cwd()).journal()

@@ -29,7 +29,7 @@ def list_runs(limit: int, *, as_json: bool) -> int:
     """Print the runs of the journal; gives the exit code."""
     rows = asyncio.run(_rows())[:limit]
     if as_json:
-        print_json({"runs": [{**plain(row), "trace_id": hex_trace_id(row.run)} for row in rows]})
+        print_json({"runs": [_row_data(row) for row in rows]})
         return DONE
 
     if not rows:
@@ -38,7 +38,10 @@ def list_runs(limit: int, *, as_json: bool) -> int:
 
     table = Table(box=None, pad_edge=False)
     for name in ("run", "workflow", "status", "started", "took", "events"):
-        table.add_column(name, justify="right" if name in ("took", "events") else "left")
+        # The id is what other commands take: it is never cut.
+        table.add_column(
+            name, justify="right" if name in ("took", "events") else "left", no_wrap=name != "workflow"
+        )
 
     for row in rows:
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started / 1e9))
@@ -46,8 +49,13 @@ def list_runs(limit: int, *, as_json: bool) -> int:
         status = Text(row.status, style=COLOURS.get(row.status, ""))
         table.add_row(row.run, row.workflow, status, started, took, str(row.events))
 
-    out.print(table)
+    out.print(table, width=None if out.is_terminal else 200)
     return DONE
+
+
+def _row_data(row: RunRow) -> dict[str, Any]:
+    data = plain(row)
+    return {"run_id": data.pop("run"), **data, "trace_id": hex_trace_id(row.run)}
 
 
 async def _rows() -> list[RunRow]:
@@ -73,7 +81,14 @@ def show_run(run_id: str, *, as_json: bool) -> int:
     started = events[0]
     assert isinstance(started, RunStarted)
     if as_json:
-        print_json({"run_id": run_id, "workflow": started.workflow, "head": head, "spans": plain(spans)})
+        print_json(
+            {
+                "run_id": run_id,
+                "workflow": started.workflow,
+                "head": head,
+                "spans": [_span_data(s) for s in spans],
+            }
+        )
         return DONE
 
     _print_tree(spans)
@@ -89,6 +104,16 @@ def show_run(run_id: str, *, as_json: bool) -> int:
     return DONE
 
 
+def _span_data(span: SpanData) -> dict[str, Any]:
+    """A span as JSON; ids as in Jaeger, in hexadecimal, which every reader of JSON can hold."""
+    data: dict[str, Any] = plain(span)
+    data["trace_id"] = f"{span.trace_id:032x}"
+    data["span_id"] = f"{span.span_id:016x}"
+    data["parent_id"] = None if span.parent_id is None else f"{span.parent_id:016x}"
+    data["links"] = [{**link, "span_id": f"{link['span_id']:016x}"} for link in data["links"]]
+    return data
+
+
 def _print_tree(spans: Sequence[SpanData]) -> None:
     children: dict[Any, list[SpanData]] = {}
     known = {span.span_id for span in spans}
@@ -101,9 +126,9 @@ def _print_tree(spans: Sequence[SpanData]) -> None:
     wide = not out.is_terminal or out.width >= WIDE
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=56)
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, min_width=9)
     table.add_column(no_wrap=True, width=BAR)
-    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    table.add_column(no_wrap=True, overflow="ellipsis", style="dim", max_width=96)
     todo = [(span, 0) for span in reversed(children.get(None, []))]
     while todo:
         span, depth = todo.pop()

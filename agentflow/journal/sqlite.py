@@ -191,10 +191,22 @@ class SqliteJournal:
     async def read(self, run: str) -> list[Event]:
         with self._errors():
             rows = self._db.execute(
-                "select seq, data from events where run = (select id from runs where run = ?) order by seq",
+                "select seq, data, hash from events where run = (select id from runs where run = ?) order by seq",
                 (run,),
             ).fetchall()
-            return [self._event(run, seq, data) for seq, data in rows]
+            self._check_chain(run, rows)
+            return [self._event(run, seq, data) for seq, data, _ in rows]
+
+    def _check_chain(self, run: str, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Refuse events that are not what was appended: altered, missing or reordered ones break the chain."""
+        head = b""
+        for number, (seq, data, kept) in enumerate(rows, 1):
+            head = chained(head, data)
+            if seq != number or head != kept:
+                raise JournalDamaged(
+                    f"event {number} of run `{run}` in {self.path} is not what was written: the chain of hashes breaks there",
+                    hint="restore the journal from a copy; nothing of this run can be trusted from that event on",
+                )
 
     def _event(self, run: str, seq: int, data: bytes) -> Event:
         try:

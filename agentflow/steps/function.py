@@ -143,12 +143,13 @@ def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
         return {}
 
     scope = _scope(inspect.unwrap(function))
+    context = list(inspect.signature(function).parameters)[1]
     found: dict[str, Step[Any, Any] | None] = {}
     for node in ast.walk(tree):
         match node:
             case ast.Call(
-                func=ast.Attribute(value=ast.Name(id="ctx"), attr="output"), args=[ast.Name(id=name)]
-            ):
+                func=ast.Attribute(value=ast.Name(id=owner), attr="output"), args=[ast.Name(id=name)]
+            ) if owner == context:
                 target = scope.get(name)
                 known = target if isinstance(target, Step) else None
                 found[known.name if known else name] = known

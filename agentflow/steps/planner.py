@@ -285,6 +285,11 @@ class _Planning:
     async def result(self) -> Any:
         """The typed result of all observations."""
         gives = self.planner.gives
+        if self.observations and not any(o.ok for o in self.observations):
+            # "Found nothing" would be untrue: nothing could be asked.
+            whys = "; ".join(dict.fromkeys(f"{o.tool}: {o.error}" for o in self.observations))
+            raise ToolError(f"none of the planner's calls succeeded: {whys}")
+
         if get_origin(gives) in (list, Sequence) and get_args(gives) == (Evidence,):
             return self.evidence()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from agentflow import Decision, Pending, Settings, run
+from agentflow.project import load_file
 from tests.cli.conftest import Launcher
 
 
@@ -55,6 +59,9 @@ def test_input_from_a_file_and_words_together(project: Path, launch: Launcher) -
         (("run", "sums", "number=[1]"), "`number`: there is no such field"),
         (("run", "sums", "numbers"), "is no `key=value`"),
         (("run", "sums"), "`numbers`: field required"),
+        (("run", "sums", "numbers=[1]", "numbers=[2]"), "`numbers` is given twice"),
+        (("run", "sums", "numbers=[1]", "--run-id", "../../out"), "cannot name a run"),
+        (("approve", "nothing", "--yes", "--no"), "no single answer"),
         (("run", "sums", "--input", "missing.json"), "there is no file `missing.json`"),
         (("run", "sums", "numbers=[1]", "--model", "no such model !"), "a model is"),
         (("show", "nothing"), "there is no run `nothing`"),
@@ -139,7 +146,7 @@ def test_runs_and_show(project: Path, launch: Launcher) -> None:
     launch("run", "sums", "numbers=[-1]", "--run-id", "two")
 
     listed = launch("runs", "--json").json["runs"]
-    assert [(row["run"], row["status"]) for row in listed] == [("two", "failed"), ("one", "done")]
+    assert [(row["run_id"], row["status"]) for row in listed] == [("two", "failed"), ("one", "done")]
     assert "two" in launch("runs").out
 
     tree = launch("show", "one")
@@ -290,3 +297,65 @@ def test_json_output_is_utf8_and_stays_one_document(project: Path, launch: Launc
     called = launch("run", "echo", "größe 東京 🙂", "--json")
 
     assert json.loads(called.out)["output"][4999] == "größe 東京 🙂"
+
+
+def test_an_altered_event_is_noticed_wherever_the_run_is_read(project: Path, launch: Launcher) -> None:
+    """Who edits the journal by hand breaks the chain of hashes: show, resume and approve refuse, and name the event."""
+    launch("run", "asked", "numbers=[2]", "--run-id", "t1")
+    db = sqlite3.connect(project / "traces" / "journal.db")
+    (seq,) = db.execute("select max(seq) from events where type = 'step.finished'").fetchone()
+    db.execute("update events set data = cast(data || ' ' as blob) where seq = ?", (seq,))
+    db.commit()
+    db.close()
+
+    for command in (("show", "t1"), ("resume", "t1"), ("approve", "t1", "--yes")):
+        called = launch(*command)
+        assert called.code == 1
+        assert f"event {seq} of run `t1`" in called.err
+
+
+def test_looking_for_runs_makes_no_journal(
+    tmp_path: Path, launch: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`runs` in a folder that is no project says so and leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+
+    assert launch("runs").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_be_approved_is_shown(project: Path, launch: Launcher) -> None:
+    """A run that waits prints the question and exactly what a yes would let pass."""
+    called = launch("run", "asked", "numbers=[2]")
+
+    assert "Is it right?" in called.out
+    assert '"total": 4' in called.out
+
+
+async def test_a_question_that_is_withdrawn_takes_no_answer(project: Path) -> None:
+    """An interrupt while a person is asked ends at once and leaves the approval open."""
+    asked = asyncio.Event()
+
+    async def never(pending: Pending) -> Decision | None:
+        asked.set()
+        await asyncio.sleep(60)
+        return Decision(approved=True)
+
+    started = run(
+        load_file("workflows/sums.py:asked", None), {"numbers": [2]}, settings=Settings(approver=never)
+    )
+    task = started.start()
+    await asked.wait()
+    started.interrupt("SIGINT")
+    result = await task
+
+    assert result.status == "interrupted"
+    assert [a.node.id for a in started.runner.waiting()] == ["approve"]
+
+
+def test_the_version_and_the_help(project: Path, launch: Launcher) -> None:
+    """`--version` prints it; no command at all prints the help and counts as wrong use."""
+    assert launch("--version").out.startswith("agentflow ")
+    called = launch()
+    assert called.code == 2
+    assert "error:" not in called.err

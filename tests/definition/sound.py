@@ -303,6 +303,16 @@ def _join() -> Workflow[int, int]:
     return Workflow("join", start=one, end=add, edges=[one >> gather(two, three) >> add])
 
 
+def _join_of_three() -> Workflow[int, int]:
+    edges: Edges = [one >> gather(two, three, four) >> add_three]
+    return Workflow("join_of_three", start=one, end=add_three, edges=edges)
+
+
+def _join_of_four() -> Workflow[int, tuple[int, int, int, int]]:
+    join = gather(two, three, four, five)
+    return Workflow("join_of_four", start=one, end=join, edges=[one >> join])
+
+
 def _join_of_five() -> Workflow[int, int]:
     branches = gather(two, three, four, five, last)
     return Workflow("join_of_five", start=one, end=add_five, edges=[one >> branches >> add_five])
@@ -529,6 +539,8 @@ SOUND: dict[str, Sound] = {
     "starts with a map": Sound(_starts_with_a_map, [1, 2], 7),
     "two maps": Sound(_two_maps, 3, 18),
     "join": Sound(_join, 1, 45),
+    "join of three": Sound(_join_of_three, 1, 15),
+    "join of four": Sound(_join_of_four, 1, (4, 5, 6, 7)),
     "join of five": Sound(_join_of_five, 1, 24),
     "long branches": Sound(_long_branches, 1, 76),
     "fan-out": Sound(_fan_out, 1, 45),

@@ -511,13 +511,14 @@ def test_the_context_may_have_any_name() -> None:
 
     @step
     async def named(number: int, context: Context) -> str:
-        return context.step
+        return f"{context.step} {context.output(one)}"
 
     @step
     async def bare(number: int, ctx) -> str:  # type: ignore[no-untyped-def]  # pyright: ignore[reportUnknownParameterType, reportMissingParameterType]
         return str(ctx)
 
     assert named.wants_context
+    assert named.step_spec().reads == ("one",)
     assert bare.wants_context
 
 

@@ -20,7 +20,7 @@ from agentflow.events import (
     StepStarted,
     TimerSet,
 )
-from agentflow.exceptions import JournalConflict, JournalError
+from agentflow.exceptions import JournalConflict, JournalDamaged, JournalError
 from agentflow.journal import Journal, RunRow
 from tests.journal.examples import EXAMPLES, chain, started
 
@@ -206,8 +206,10 @@ async def test_a_closed_journal_says_so(tmp_path: Path) -> None:
     """A file journal that was closed is a clear error, not damage."""
     closed = SqliteJournal(tmp_path / "j.db")
     await closed.close()
-    with pytest.raises(JournalError, match="closed"):
+    with pytest.raises(JournalError, match=r"cannot be used.*closed") as refused:
         await closed.read("r")
+
+    assert not isinstance(refused.value, JournalDamaged)
 
 
 def test_a_row_is_plain() -> None:

@@ -291,3 +291,15 @@ async def test_a_budget_ends_the_step_and_is_not_told_to_the_model() -> None:
     assert result.error is not None
     assert result.error.kind == "BudgetExhausted"
     assert len(calls.seen) == 2
+
+
+async def test_nothing_that_could_be_asked_is_not_nothing_found() -> None:
+    """When no call succeeded the step fails and says why, instead of giving an empty result."""
+    calls = Calls()
+    plan = [turn({"id": "c1", "tool": "open_page", "arguments": {"url": "http://broken"}}), turn(done=True)]
+
+    result, _, _ = await planned(plan, calls)
+
+    assert result.status == "failed"
+    assert result.error is not None
+    assert "none of the planner's calls succeeded: open_page: the page is broken" in result.error.message
