@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -197,8 +198,12 @@ class Run(Generic[T]):
         self.runner.observers.append(queue.put_nowait)
         task = self.start()
         task.add_done_callback(lambda _: queue.put_nowait(None))
-        while (item := await queue.get()) is not None:
-            yield item
+        try:
+            while (item := await queue.get()) is not None:
+                yield item
+        finally:
+            with suppress(ValueError):  # the runner drops an observer that fails
+                self.runner.observers.remove(queue.put_nowait)
 
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error

@@ -42,13 +42,21 @@ class Ledger:
         if kind == "chat":
             self._refuse_over("tokens", self.input_tokens + self.output_tokens + 1, name)
             self._refuse_over("usd", self.usd + 1e-9, name)
+            self._refuse_unpriced(name)
+
+    def _refuse_unpriced(self, name: str) -> None:
+        if self.budget is not None and self.budget.usd is not None and not self.priced:
+            raise BudgetExhausted(
+                f"`{name}` was not called again: its price is not known, so the budget of {self.budget.usd:g} usd cannot be held",
+                hint="bound `model_calls` or `tokens` instead, or use a model whose price is known",
+            )
 
     def _refuse_over(self, what: str, would_be: float, name: str) -> None:
         limit = getattr(self.budget, what) if self.budget is not None else None
         if limit is not None and would_be > limit:
             raise BudgetExhausted(
                 f"`{name}` was not called: the budget of {limit:g} {what} is used up",
-                hint="raise the workflow's `Budget`, then resume the run",
+                hint="give the workflow a larger `Budget` and start a new run",
             )
 
     def settle(self, usage: Mapping[str, float] | None) -> None:

@@ -22,6 +22,7 @@ from agentflow import (
     tool,
 )
 from agentflow.app import compile_workflow
+from agentflow.engine.budget import Ledger
 from agentflow.engine.runner import Runner
 from agentflow.events import Event, OperationStarted, StepStarted
 from agentflow.exceptions import BudgetExhausted
@@ -321,3 +322,13 @@ async def test_an_approver_that_thinks_does_not_use_the_budget() -> None:
     workflow = Workflow("w", start=one, end=two, edges=[one >> sign >> two], budget=Budget(minutes=0.0005))
 
     assert await run(workflow, 1, settings=Settings(approver=slow)) == 4
+
+
+def test_a_budget_of_money_needs_a_price() -> None:
+    """Once a call was made whose price is not known, no other is made on a budget in dollars."""
+    ledger = Ledger(Budget(usd=1.0))
+    ledger.check("chat", "m")
+    ledger.settle({"input_tokens": 5, "output_tokens": 1})
+
+    with pytest.raises(BudgetExhausted, match="price is not known"):
+        ledger.check("chat", "m")
