@@ -192,6 +192,7 @@ async def fetch_page(url: str) -> list[Evidence]:
 
 def _require() -> None:
     try:
+        import_module("ssrfguard")
         import_module("ssrfguard.httpx")
     except ImportError:
         raise MissingExtra("tools", "ssrfguard[httpx]") from None
