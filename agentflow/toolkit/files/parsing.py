@@ -6,6 +6,7 @@ import codecs
 import json
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -85,6 +86,7 @@ class _Child:
         if process.stdin is None or process.stdout is None:
             raise FileUnreadable("its reader could not be started")
 
+        asked = time.monotonic()
         try:
             process.stdin.write(json.dumps(str(file)) + "\n")
             process.stdin.flush()
@@ -96,7 +98,10 @@ class _Child:
             result: dict[str, Any] = json.loads(answer)
             return result
 
-        raise FileUnreadable(self._end(process))
+        why = self._end(process)
+        # The watchdog that ends a slow reader looks into it while it runs, which can itself bring it down.
+        late = process.returncode == 1 or time.monotonic() - asked >= self._seconds
+        raise FileUnreadable(f"reading took longer than {self._seconds:g} s" if late else why)
 
     def kill(self) -> None:
         """End what runs; to be followed by `close` when nobody asks any more."""
@@ -124,16 +129,12 @@ class _Child:
         return self._process
 
     def _end(self, process: subprocess.Popen[str]) -> str:
-        """Close what is left of `process`; why it ended."""
+        """Close what is left of `process`; what to say of its end."""
         self._process = None
         with process:
             process.kill()
 
-        return (
-            f"reading took longer than {self._seconds:g} s"
-            if process.returncode == 1
-            else "its reader crashed"
-        )
+        return "its reader crashed"
 
 
 def _read(file: Path, child: _Child) -> Document:
