@@ -98,10 +98,12 @@ class _Child:
             result: dict[str, Any] = json.loads(answer)
             return result
 
-        why = self._end(process)
+        self._end(process)
         # The watchdog that ends a slow reader looks into it while it runs, which can itself bring it down.
         late = process.returncode == 1 or time.monotonic() - asked >= self._seconds
-        raise FileUnreadable(f"reading took longer than {self._seconds:g} s" if late else why)
+        raise FileUnreadable(
+            f"reading took longer than {self._seconds:g} s" if late else "its reader crashed"
+        )
 
     def kill(self) -> None:
         """End what runs; to be followed by `close` when nobody asks any more."""
@@ -128,13 +130,11 @@ class _Child:
 
         return self._process
 
-    def _end(self, process: subprocess.Popen[str]) -> str:
-        """Close what is left of `process`; what to say of its end."""
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        """Close what is left of `process`."""
         self._process = None
         with process:
             process.kill()
-
-        return "its reader crashed"
 
 
 def _read(file: Path, child: _Child) -> Document:
