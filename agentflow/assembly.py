@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
@@ -55,14 +56,15 @@ class _Maker:
     def step(self, spec: StepSpec) -> Step[Any, Any]:
         made = self._kinds()[spec.kind](spec)
         if spec.kind in ("approval", "wait", "workflow") and (
-            spec.timeout is not None or spec.retry is not None
+            spec.timeout is not None or spec.retry is not None or spec.budget is not None
         ):
             raise ProjectError(
-                f"step `{spec.id}`: `timeout` and `retry` mean nothing for a step of kind {spec.kind}",
+                f"step `{spec.id}`: `timeout`, `retry` and `budget` mean nothing for a step of kind {spec.kind}",
                 hint="leave them out, or put them on a step inside",
             )
 
         made.name, made.timeout, made.retry, made.place = spec.id, spec.timeout, spec.retry, self.place
+        made.budget = spec.budget
         if spec.map is None:
             return made
 
@@ -73,9 +75,7 @@ class _Maker:
             "function": self._function,
             "planner": self._planner,
             "agent": lambda s: self._agent(s.id, s.takes, s.gives, s.options),
-            "approval": lambda s: Approval(
-                s.id, of=resolve_type(s.takes), prompt=s.options.get("prompt", "")
-            ),
+            "approval": lambda s: _made(s.id, lambda: Approval(s.id, of=resolve_type(s.takes), **s.options)),
             "wait": lambda s: _made(
                 s.id, lambda: Wait(s.id, of=resolve_type(s.takes), seconds=s.options.get("seconds", 0))
             ),
@@ -217,5 +217,5 @@ def _made(step: str, make: Callable[[], S]) -> S:
     try:
         return make()
     except (TypeError, ValueError) as error:
-        text = str(error).replace("Planner.__init__()", "").replace("Agent.__init__()", "").strip()
+        text = re.sub(r"\w+\.__init__\(\)", "", str(error)).strip()
         raise ProjectError(f"step `{step}`: {text}") from None

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
+from agentflow import exceptions
+from agentflow.events import ErrorInfo, Payload
 from agentflow.path import Step
 
 OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings"]
@@ -17,7 +19,11 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Operation:
-    """One recorded piece of work inside a step; what is set here lands in its outcome event."""
+    """One recorded piece of work inside a step; what is set here lands in its outcome event.
+
+    `granted` is how many tokens a model may write, where a budget had to be asked. `is_noted` is False for one that an
+    earlier attempt has recorded already.
+    """
 
     id: str
     kind: OperationKind
@@ -25,16 +31,65 @@ class Operation:
     result: Any = None
     usage: Mapping[str, int | float] | None = None
     attributes: dict[str, Any] = field(default_factory=dict[str, Any])
+    granted: int | None = None
+    is_noted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended that an earlier attempt made: what it gave is given again, and the call is not made."""
+
+    result: Payload | None = None
+    usage: Mapping[str, int | float] | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The most that a model call can use, reserved from the budgets before it is made.
+
+    `output_tokens` is the most that the model may write: the caller's own limit where it `is_fixed`, else one that may be
+    lowered to what the budgets still have. `price` gives US dollars for input and output tokens, None where it is not known.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    is_fixed: bool
+    price: Callable[[int, int], float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A person's answer to a question: yes or no, who said it, and why."""
+
+    approved: bool
+    by: str
+    comment: str = ""
 
 
 class Recorder(Protocol):
     """Where a step's operations, artifacts and streamed tokens go; the engine provides it."""
 
     async def begin(
-        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any]
-    ) -> Operation: ...
+        self,
+        kind: OperationKind,
+        name: str,
+        request: Any,
+        attributes: Mapping[str, Any],
+        *,
+        once: bool = False,
+        demand: Demand | None = None,
+        is_scope: bool = False,
+    ) -> Operation | Outcome: ...
 
     async def finish(self, operation: Operation, error: BaseException | None) -> None: ...
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict: ...
+
+    def is_bounded(self) -> bool: ...
+
+    def key(self) -> str: ...
 
     def delta(self, text: str) -> None: ...
 
@@ -49,10 +104,7 @@ class Recorder(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Context:
-    """What a step may know of its run. A step receives it by declaring a parameter `ctx: Context`.
-
-    `idempotency_key` is the same on each attempt of this step in this run: hand it to services that take one.
-    """
+    """What a step may know of its run. A step receives it by declaring a parameter `ctx: Context`."""
 
     run_id: str
     step: str
@@ -64,7 +116,11 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        return f"{self.run_id}:{self.step}"
+        """The same on each attempt, in whatever process: hand it to services that take one.
+
+        Inside of a tool it names the call (this tool, asked for the same, for the nth time, in this step), else the step.
+        """
+        return self.recorder.key()
 
     def output(self, step: Step[Any, T]) -> T:
         """The latest output of `step`, which must come before this one on every path."""
@@ -87,6 +143,14 @@ class Context:
     def stream(self, text: str) -> None:
         """Show `text` to those who watch the run, as it comes; it is not kept."""
         self.recorder.delta(text)
+
+    def is_bounded(self) -> bool:
+        """Whether a budget of tokens or money holds here, so that a model call must say what it can use at most."""
+        return self.recorder.is_bounded()
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], *, prompt: str = "") -> Verdict:
+        """A person's answer to whether `tool` may be called with exactly these arguments; waits for it, for days if need be."""
+        return await self.recorder.ask(tool, arguments, prompt)
 
 
 _current: ContextVar[Context | None] = ContextVar("agentflow_context", default=None)
@@ -114,7 +178,8 @@ async def operation(
     """Record a piece of work as an operation of the current step; outside of a run it only runs.
 
     `request` is what was asked (JSON-able or a dataclass); set `.result`, `.usage` and `.attributes` inside.
-    Keys of `attributes` are snake_case names that tracing maps to span attributes.
+    Keys of `attributes` are snake_case names that tracing maps to span attributes. What is inside is done again when the
+    step is; a call that must not be made again goes through `effect`.
     """
     context = _current.get()
     if context is None:
@@ -122,10 +187,62 @@ async def operation(
         return
 
     recorder = context.recorder
-    record = await recorder.begin(kind, name, request, attributes)
+    record = await recorder.begin(kind, name, request, attributes, is_scope=True)
+    assert isinstance(record, Operation)
     try:
         yield record
     except BaseException as error:
         await recorder.finish(record, error)
         raise
     await recorder.finish(record, None)
+
+
+async def effect(
+    kind: Literal["chat", "tool"],
+    name: str,
+    work: Callable[[Operation], Awaitable[T]],
+    restore: Callable[[Outcome], T],
+    *,
+    request: Any = None,
+    once: bool = False,
+    demand: Demand | None = None,
+    **attributes: Any,
+) -> T:
+    """Make a call as a recorded operation of the current step; outside of a run it is only made.
+
+    Where an earlier attempt of the step recorded how this very call ended, `restore` gives its result from that, or what
+    it raised is raised again, and `work` is not called. `once` marks a call that must not be repeated by itself.
+    """
+    context = _current.get()
+    if context is None:
+        return await work(Operation(id="", kind=kind, name=name, attributes=dict(attributes)))
+
+    recorder = context.recorder
+    begun = await recorder.begin(kind, name, request, attributes, once=once, demand=demand)
+    if isinstance(begun, Outcome):
+        if begun.error is not None:
+            raise restored(begun.error)
+
+        return restore(begun)
+
+    try:
+        value = await work(begun)
+    except BaseException as error:
+        await recorder.finish(begun, error)
+        raise
+    await recorder.finish(begun, None)
+    return value
+
+
+def restored(error: ErrorInfo) -> Exception:
+    """An error as it was raised when it was recorded: of the same name, with the same words and hint."""
+    known = getattr(exceptions, error.kind, None)
+    if isinstance(known, type) and issubclass(known, exceptions.AgentflowError):
+        again = known.__new__(known)
+        Exception.__init__(again, error.message)
+        again.hint = error.hint
+        return again
+
+    # The class may not be there any more; what a model is told of an error is its name and its words.
+    made: type[Exception] = type(error.kind, (Exception,), {})
+    return made(error.message)

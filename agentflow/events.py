@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from agentflow.exceptions import JournalDamaged
 from agentflow.spec import Retry
 
 Json = Any
+Verdict = Literal["done", "retry", "fail"]
 _ALIVE, _UNREAD = object(), object()
 
 
@@ -158,9 +159,29 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed(Event):
+    """`budget` holds limits that replace those of the definition, by step: `{"": {"usd": 2}}` is the run's own."""
+
     type: ClassVar[str] = "run.resumed"
     model: str
     version: str
+    budget: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMigrated(Event):
+    """From here on the run follows another definition; `changes` says in words what is different."""
+
+    type: ClassVar[str] = "run.migrated"
+    digest: str
+    spec: Json
+    changes: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPaused(Event):
+    """Only people are waited for: the process let go of the run, which goes on once they have answered."""
+
+    type: ClassVar[str] = "run.paused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +209,7 @@ class RunFailed(Event):
 class RunCancelled(Event):
     type: ClassVar[str] = "run.cancelled"
     reason: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,12 +266,17 @@ class TimerFired(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked(Event):
-    """`digest` is of exactly what a person is asked to approve."""
+    """`digest` is of exactly what a person is asked to approve: the step's input, or else the `subject`.
+
+    `tool` is the tool whose call is asked about, and `subject` the arguments of the call.
+    """
 
     type: ClassVar[str] = "approval.asked"
     step: str
     digest: str
     prompt: str
+    tool: str = ""
+    subject: Payload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +291,11 @@ class ApprovalGiven(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationStarted(Event):
-    """The intent to do something inside a step; `parent` is the operation around it, if any."""
+    """The intent to do something inside a step; `parent` is the operation around it, if any.
+
+    `nth` counts calls that ask for the same, within an attempt. `once` marks what must not be done again by itself.
+    `reserved` is the most that the call can use, as it was taken from the budgets.
+    """
 
     type: ClassVar[str] = "operation.started"
     step: str
@@ -274,6 +305,9 @@ class OperationStarted(Event):
     parent: str = ""
     request: Payload | None = None
     attributes: Json = None
+    nth: int = 1
+    once: bool = False
+    reserved: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +319,29 @@ class OperationFinished(Event):
     usage: Json = None
     attributes: Json = None
     error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationDoubted(Event):
+    """It is not known whether an operation that must not be done twice was done: a person is asked."""
+
+    type: ClassVar[str] = "operation.doubted"
+    step: str
+    operation: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationResolved(Event):
+    """What a person says of an operation in doubt: it was `done` with this `result`, try it again, or it failed."""
+
+    type: ClassVar[str] = "operation.resolved"
+    step: str
+    operation: str
+    verdict: Verdict
+    by: str
+    result: Payload | None = None
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,6 +362,8 @@ EVENTS: dict[str, type[Event]] = {
     for kind in (
         RunStarted,
         RunResumed,
+        RunMigrated,
+        RunPaused,
         RunInterrupted,
         RunFinished,
         RunFailed,
@@ -319,6 +378,8 @@ EVENTS: dict[str, type[Event]] = {
         ApprovalGiven,
         OperationStarted,
         OperationFinished,
+        OperationDoubted,
+        OperationResolved,
         ArtifactKept,
     )
 }
@@ -358,7 +419,7 @@ def _encode_value(value: Any) -> bytes:
     return _compact_json(value)
 
 
-_PAYLOADS = {"input", "output", "request", "result"}
+_PAYLOADS = {"input", "output", "request", "result", "subject"}
 _scan = json.JSONDecoder().raw_decode
 
 

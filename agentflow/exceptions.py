@@ -130,6 +130,14 @@ class BudgetExhausted(RunError):
     """Raised when a call would exceed the budget; the call was not made."""
 
 
+class EffectInDoubt(RunError):
+    """Raised when it is not known whether a call that must not be repeated was made; a person is asked."""
+
+
+class DefinitionChanged(RunError):
+    """Raised when a run is to go on with another definition than the one it was started with."""
+
+
 class ModelError(RunError):
     """Base of all errors of a language model or of the way to it."""
 
@@ -208,6 +216,10 @@ class JournalError(AgentflowError):
 
 class JournalConflict(JournalError):
     """Raised when another process appended to the same run: this one must stop."""
+
+
+class RunBusy(JournalError):
+    """Raised when another process drives the run that is to be taken up."""
 
 
 class JournalUnwritable(JournalError):

@@ -8,7 +8,7 @@ from types import GenericAlias
 from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
 
 from agentflow.exceptions import DefinitionError, Problem
-from agentflow.spec import EdgeSpec, MapSpec, Retry, StepSpec
+from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec
 from agentflow.typeref import short_name, type_name
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -92,10 +92,12 @@ class Step(Path[In_contra, Out_co]):
         gives: Any,
         timeout: float | None = None,
         retry: Retry | None = None,
+        budget: Budget | None = None,
         place: Place | None = None,
     ) -> None:
         self.name, self.takes, self.gives = name, takes, gives
-        self.timeout, self.retry, self.place = timeout, retry, place or Place("", 0)
+        self.timeout, self.retry, self.budget = timeout, retry, budget
+        self.place = place or Place("", 0)
 
     def on(self, case: type[T], *, at_most: int | None = None) -> Path[In_contra, T]:
         """The path that only outputs of type `case` follow; `at_most` bounds how often, for a cycle."""
@@ -116,6 +118,7 @@ class Step(Path[In_contra, Out_co]):
             gives=type_name(self.gives),
             timeout=self.timeout,
             retry=self.retry,
+            budget=self.budget,
         )
 
     async def execute(self, value: Any, ctx: Any) -> Any:
@@ -200,6 +203,7 @@ class MapStep(Step[In_contra, Out_co]):
             timeout=inner.timeout,
             retry=inner.retry,
             map=self.map,
+            budget=inner.budget,
             reads=inner.reads,
             options=inner.options,
             workflow=inner.workflow,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.assembly import assemble
 from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
@@ -23,8 +23,11 @@ from agentflow.path import Place
 from agentflow.spec import from_data
 from agentflow.workflow import Workflow
 
+if TYPE_CHECKING:
+    from agentflow.models.pricing import Price
+
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"journal", "model", "workflows", "tools"}
+_KNOWN_SETTINGS = {"journal", "model", "prices", "workflows", "tools"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +46,19 @@ class Project:
         """The packages whose steps and tools a YAML workflow may name."""
         return self.workflows.name, str(self.settings.get("tools", "tools"))
 
-    def journal(self, environ: Mapping[str, str] = os.environ) -> Journal:
+    @property
+    def prices(self) -> dict[str, Price]:
+        """What the project says that models cost, by reference or name, from `[tool.agentflow.prices]`."""
+        # Imported here: only what runs a model asks for prices.
+        from agentflow.models.pricing import prices_from
+
+        where = f"{self.root / 'pyproject.toml'}: `[tool.agentflow.prices]`"
+        return prices_from(self.settings.get("prices", {}), where)
+
+    def journal(self, environ: Mapping[str, str] = os.environ, *, read_only: bool = False) -> Journal:
         """The journal of `AGENTFLOW_JOURNAL`, of the settings, or `traces/journal.db`."""
-        return open_journal(
-            environ.get("AGENTFLOW_JOURNAL") or str(self.settings.get("journal", DEFAULT_JOURNAL)), self.root
-        )
+        url = environ.get("AGENTFLOW_JOURNAL") or str(self.settings.get("journal", DEFAULT_JOURNAL))
+        return open_journal(url, self.root, read_only=read_only)
 
     def names(self) -> list[str]:
         """The files that may hold workflows, by name, without loading them."""
@@ -136,18 +147,34 @@ def _settings(path: Path) -> dict[str, Any] | None:
     return settings
 
 
-def open_journal(url: str, root: Path) -> Journal:
-    """The journal that `url` names: `sqlite:///path` (relative to the project), `sqlite:////path`, or `memory:`."""
+def open_journal(url: str, root: Path, *, read_only: bool = False) -> Journal:
+    """The journal that `url` names: `sqlite:///path` (relative to the project), `sqlite:////path`, or `memory:`.
+
+    `sqlite:///path?synchronous=full` also survives a power cut, at the price of an fsync a commit.
+    """
     if url == "memory:":
         return MemoryJournal()
 
-    scheme, _, path = url.partition(":///")
+    place, mark, options = url.partition("?")
+    scheme, _, path = place.partition(":///")
     if scheme != "sqlite" or not path:
         raise ProjectError(
             f"`{url}` names no journal", hint="write `sqlite:///path/to/journal.db` or `memory:`"
         )
 
-    return SqliteJournal(root / path)
+    known: dict[str, Literal["NORMAL", "FULL"]] = {
+        "": "NORMAL",
+        "?synchronous=normal": "NORMAL",
+        "?synchronous=full": "FULL",
+    }
+    synchronous = known.get(mark + options.lower())
+    if synchronous is None:
+        raise ProjectError(
+            f"`{url}` has an option that no journal knows: `{options}`",
+            hint="write `?synchronous=full`, `?synchronous=normal`, or none",
+        )
+
+    return SqliteJournal(root / path, synchronous=synchronous, read_only=read_only)
 
 
 def _claim(package: str, folder: Path) -> None:

@@ -40,10 +40,10 @@ class MapSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Limits of a run; None is no limit. `usd` in US dollars, `minutes` of time at work.
+    """Limits of a run, a step or a sub-workflow; None is no limit. `usd` in US dollars, `minutes` of time at work.
 
-    Time at work is wall time without that in which a person was asked, or no process drove the run. A sub-workflow's own
-    budget holds for each of its visits, inside of the run's; its `minutes` are not counted.
+    Time at work is wall time without that in which only people were waited for, or no process drove the run. The budget
+    of a step or sub-workflow holds for each of its visits, inside of those around it; items of a map share their step's.
     """
 
     model_calls: int | None = None
@@ -71,6 +71,7 @@ class StepSpec:
     timeout: float | None = None
     retry: Retry | None = None
     map: MapSpec | None = None
+    budget: Budget | None = None
     reads: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     workflow: WorkflowSpec | None = None
@@ -177,6 +178,7 @@ def _load_step(id_: str, body: Any, where: str) -> StepSpec:
     known["options"] = _mapping(known.get("options"), "options", place)
     known["retry"] = _load_part(Retry, known.get("retry"), "retry", place)
     known["map"] = _load_part(MapSpec, known.get("map"), "map", place)
+    known["budget"] = _load_part(Budget, known.get("budget"), "budget", place)
     if known.get("workflow") is not None:
         known["workflow"] = from_data(_mapping(known["workflow"], "workflow", place), where=place)
 

@@ -1,15 +1,17 @@
-"""For tests of workflows: run one to its end, say which way it went, and script what its model answers."""
+"""For tests of workflows: run one to its end, say which way it went, script its model's answers, and crash anywhere."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentflow.app import Decision, Pending, Result, Settings, run
 from agentflow.events import Event, StepStarted
-from agentflow.journal import Journal
+from agentflow.journal import Journal, Lease, Pruned, Request, RunRow
 from agentflow.journal.memory import MemoryJournal
 from agentflow.workflow import Workflow
 
@@ -91,3 +93,75 @@ def assert_path(events: Sequence[Event], expected: Sequence[str]) -> None:
     """Assert that the run went this way: the steps in the order in which they began."""
     went = path_of(events)
     assert went == list(expected), f"the run went {' -> '.join(went)}, not {' -> '.join(expected)}"
+
+
+class CrashingJournal:
+    """A journal whose process dies at a chosen point: right after its `after`-th event is on disk.
+
+    Each event is a commit of its own, so every event of a run is a point to crash at; events that this object was given
+    are counted, of all runs. `crash` is what happens there; by default the process is killed, with no time to tidy up.
+    Start the run in a process of its own, with `inner` a journal in a file, and resume it in another.
+    """
+
+    def __init__(self, inner: Journal, *, after: int, crash: Callable[[], None] | None = None) -> None:
+        if after < 1:
+            raise ValueError(f"`after` is {after}: events count from 1")
+
+        self.inner, self.after, self.appended = inner, after, 0
+        self._crash = crash or _kill_this_process
+
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
+        for event in events:
+            await self.inner.append(run, [event], durable=durable)
+            self.appended += 1
+            if self.appended == self.after:
+                self._crash()
+
+    async def read(self, run: str) -> list[Event]:
+        return await self.inner.read(run)
+
+    async def runs(
+        self,
+        *,
+        status: Collection[str] = (),
+        workflow: str = "",
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        pruned: bool = False,
+    ) -> list[RunRow]:
+        return await self.inner.runs(
+            status=status, workflow=workflow, before=before, after=after, limit=limit, pruned=pruned
+        )
+
+    async def head(self, run: str) -> str:
+        return await self.inner.head(run)
+
+    async def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        return await self.inner.claim(run, owner, until)
+
+    async def release(self, run: str, owner: str) -> None:
+        await self.inner.release(run, owner)
+
+    async def holder(self, run: str) -> Lease | None:
+        return await self.inner.holder(run)
+
+    async def send(self, run: str, body: Any) -> int:
+        return await self.inner.send(run, body)
+
+    async def requests(self, run: str) -> list[Request]:
+        return await self.inner.requests(run)
+
+    async def take(self, run: str, request: int) -> bool:
+        return await self.inner.take(run, request)
+
+    async def prune(self, runs: Sequence[str]) -> Pruned:
+        return await self.inner.prune(runs)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def _kill_this_process() -> None:
+    # Not an exit: nothing is flushed, closed or caught.
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from agentflow.context import operation
+from agentflow.context import Operation, Outcome, current, effect
+from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
-from agentflow.exceptions import ToolArgumentsInvalid, ToolTimeout
+from agentflow.exceptions import ToolArgumentsInvalid, ToolError, ToolTimeout
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,11 +25,12 @@ Effect = Literal["none", "read", "write"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tool(Generic[P, R]):
-    """A function with a schema and labels. Calling it calls the function, as in a unit test.
+    """A function with a schema and labels. Calling it calls the function; inside of a step, that is recorded.
 
     `effect`: `none` computes only, `read` looks at the world, `write` changes it. `idempotent` writes may be
     repeated after a crash. `returns`: may its results be trusted. `private`: reads data that must not leave.
-    `outside`: reaches beyond this machine. `timeout` is in seconds.
+    `outside`: reaches beyond this machine. `needs_approval`: a person is asked before each call that a run makes.
+    `timeout` is in seconds. What it returns is kept as JSON and read back as the type that the function declares.
     """
 
     name: str
@@ -50,6 +52,12 @@ class Tool(Generic[P, R]):
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if current() is None:
+            return await self._run(*args, **kwargs)
+
+        return await call(self, inspect.signature(self.function).bind(*args, **kwargs).arguments)
+
+    async def _run(self, *args: Any, **kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*args, **kwargs)
 
@@ -96,13 +104,38 @@ class Tool(Generic[P, R]):
 
         return {name: getattr(model, name) for name in type(model).model_fields}
 
+    @cached_property
+    def gives(self) -> Any:
+        """The type that the function declares to return; `Any` where it declares none."""
+        return inspect.get_annotations(self.function, eval_str=True).get("return", Any)
+
+    def restored(self, outcome: Outcome) -> Any:
+        """What a call gave, read back from its record; plain data where that does not fit the declared type."""
+        if outcome.result is None:
+            return None
+
+        try:
+            return outcome.result.value(self.gives)
+        except (ValueError, TypeError, RuntimeError):
+            # Python does not hold a function to its annotation: it gave something else, and gives that again.
+            return outcome.result.data
+
+    def as_kept(self, result: Any) -> Any:
+        """`result` as a later attempt of the step will read it, so that it cannot tell the two apart."""
+        if self.gives is Any or type(result) in (str, bool, type(None)) or _is_evidence(result):
+            return result
+
+        try:
+            return adapter(self.gives).validate_json(Payload(result).json)
+        except (ValueError, TypeError, RuntimeError):
+            return result
+
     async def invoke(self, arguments: Mapping[str, Any]) -> R:
         """Validate `arguments`, then call the function within the tool's time limit."""
         valid = self.validate(arguments)
-        call = cast("Callable[..., Awaitable[R]]", self)
         try:
             async with asyncio.timeout(self.timeout):
-                return await call(**valid)
+                return cast("R", await self._run(**valid))
         except TimeoutError:
             raise ToolTimeout(
                 f"`{self.name}` took longer than its {self.timeout:g} s" if self.timeout else str(self.name)
@@ -143,14 +176,86 @@ def tool(function: Any = None, /, *, name: str | None = None, **labels: Any) -> 
 
 
 async def call(tool: Tool[..., Any], arguments: Mapping[str, Any], *, call_id: str = "") -> Any:
-    """Invoke a tool as a recorded operation; evidence it returns is stamped with the tool and the time."""
-    async with operation(
-        "tool", tool.name, request=dict(arguments), call_id=call_id, effect=tool.effect, returns=tool.returns
-    ) as record:
+    """Call a tool as a recorded effect of the step: approved where it must be, and not made again where it was.
+
+    Evidence that it returns is stamped with the tool and the time. A refused call raises `ToolError`.
+    """
+
+    async def work(record: Operation) -> Any:
         result = _stamped(tool, await tool.invoke(arguments))
         record.result = result
+        return result if current() is None else tool.as_kept(result)
 
-    return result
+    return await made(Call(tool=tool, arguments=arguments, id=call_id), work, tool.restored, tool.validate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A tool, and what it is called with; `id` is the name that a model gave the call."""
+
+    tool: Tool[..., Any]
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+async def made(
+    call: Call,
+    work: Callable[[Operation], Awaitable[R]],
+    restore: Callable[[Outcome], R],
+    check: Callable[[Mapping[str, Any]], object] = lambda _: None,
+) -> R:
+    """Do `work` as the recorded `call`, or read with `restore` what it gave on an earlier attempt.
+
+    `check` raises `ToolError` for arguments that no person need be asked about.
+    """
+    tool = call.tool
+    fault = await _fault(call, check)
+
+    async def worked(record: Operation) -> R:
+        if fault is not None:
+            raise fault
+
+        return await work(record)
+
+    return await effect(
+        "tool",
+        tool.name,
+        worked,
+        restore,
+        request=dict(call.arguments),
+        once=fault is None and tool.effect == "write" and not tool.idempotent,
+        call_id=call.id,
+        effect=tool.effect,
+        returns=tool.returns,
+    )
+
+
+async def _fault(call: Call, check: Callable[[Mapping[str, Any]], object]) -> ToolError | None:
+    """Why the call must not be made, if a person is to be asked about it and it cannot be made, or was refused."""
+    context = current()
+    if context is None or not call.tool.needs_approval:
+        return None
+
+    try:
+        check(call.arguments)
+    except ToolError as fault:
+        return fault
+
+    verdict = await context.ask(call.tool.name, call.arguments, prompt=_question(call.tool))
+    if verdict.approved:
+        return None
+
+    comment = f": {verdict.comment}" if verdict.comment else ""
+    return ToolError(f"a person refused this call of `{call.tool.name}`{comment}")
+
+
+def _question(tool: Tool[..., Any]) -> str:
+    purpose = tool.description.partition("\n")[0]
+    return f"Call `{tool.name}`?" + (f" {purpose}" if purpose else "")
+
+
+def _is_evidence(result: Any) -> bool:
+    return isinstance(result, list) and all(isinstance(item, Evidence) for item in result)
 
 
 def _stamped(tool: Tool[..., Any], result: Any) -> Any:

@@ -13,18 +13,21 @@ from agentflow.engine.state import (
     Begin,
     Command,
     Complete,
+    Doubted,
     End,
     Execute,
     Expand,
     Fail,
     Refuse,
     Sleep,
+    Tell,
     Watch,
 )
 from agentflow.events import (
     ApprovalAsked,
     ErrorInfo,
     MapExpanded,
+    OperationDoubted,
     Payload,
     RunFailed,
     RunFinished,
@@ -56,14 +59,18 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
             runner.post(RunFailed, step=step, error=error)
         case Expand(activation):
             _expand(runner, activation)
-        case Sleep(activation, wait):
-            runner.post(TimerSet, step=activation.id, due=runner.clock() + wait)
+        case Sleep(activation, wait, since):
+            runner.post(TimerSet, step=activation.id, due=(since or runner.clock()) + wait)
         case Watch(activation):
             _watch(runner, activation)
         case Ask(activation):
             digest = subject_digest(activation.input.json)
             prompt = str(activation.node.options.get("prompt", ""))
             runner.post(ApprovalAsked, step=activation.id, digest=digest, prompt=prompt)
+        case Tell(activation, question):
+            runner.people.tell(activation.id, question)
+        case Doubted(activation, doubt):
+            runner.post(OperationDoubted, step=activation.id, operation=doubt.operation, name=doubt.name)
         case Refuse(activation, by, comment):
             _refuse(runner, activation, by, comment)
 

@@ -13,8 +13,8 @@ from agentflow.engine.notices import error_info
 from agentflow.engine.recorder import StepRecorder
 from agentflow.engine.state import Activation
 from agentflow.engine.writing import written
-from agentflow.events import StepFailed, StepFinished
-from agentflow.exceptions import BudgetExhausted, RunError, StepTimeout
+from agentflow.events import OperationDoubted, StepFailed, StepFinished
+from agentflow.exceptions import BudgetExhausted, EffectInDoubt, RunError, StepTimeout
 from agentflow.typeref import is_instance, short_name, type_name
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def execute(runner: Runner, activation: Activation) -> None:
     )
     try:
         with entered(context), runner.scope(activation.id, attempt) if runner.scope else nullcontext():
-            result = await _call(work, activation.input.value(work.takes), context)
+            result = await _call(work, activation.input.value(work.takes), context, recorder)
     except asyncio.CancelledError as error:
         if _is_being_cancelled():
             raise
@@ -74,11 +74,11 @@ def _ended(runner: Runner, activation: Activation, work: Work, result: Any) -> N
     runner.post(StepFinished, step=activation.id, output=output, case=case)
 
 
-async def _call(work: Work, value: Any, context: Context) -> Any:
+async def _call(work: Work, value: Any, context: Context, recorder: StepRecorder) -> Any:
     if work.timeout is None:
         return await work.execute(value, context)
 
-    limit = asyncio.timeout(work.timeout)
+    limit = recorder.limit = asyncio.timeout(work.timeout)
     try:
         async with limit:
             return await work.execute(value, context)
@@ -91,11 +91,21 @@ async def _call(work: Work, value: Any, context: Context) -> Any:
 
 def _failed(runner: Runner, activation: Activation, error: BaseException, *, kind: str = "") -> None:
     runner.causes[activation.id] = error
+    if isinstance(error, EffectInDoubt):
+        _doubted(runner, activation)
+        return
+
     info = error_info(error, kind=kind)
     final = info.kind in FINAL or isinstance(error, BudgetExhausted)
     # The random share of a retry's wait is drawn here, so that the reducer needs no randomness.
     chance = random.random()  # noqa: S311 - jitter, not a secret
     runner.post(StepFailed, step=activation.id, error=info, final=final, chance=chance)
+
+
+def _doubted(runner: Runner, activation: Activation) -> None:
+    known = runner.state.active.get(activation.id, activation)
+    for doubt in known.doubts:
+        runner.post(OperationDoubted, step=known.id, operation=doubt.operation, name=doubt.name)
 
 
 def matching(work: Work, value: Any) -> str | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 from agentflow.path import MapStep, Step
-from agentflow.spec import EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
+from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
+from agentflow.steps.function import FunctionStep
 from agentflow.typeref import cases, class_of, is_exact
 
 
@@ -36,6 +37,7 @@ class Node:
     by_case: tuple[Out, ...]
     slots: int
     child: Graph | None
+    budget: Budget | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,16 @@ class Graph:
     nodes: tuple[Node, ...]
     start: int
     end: int
+    budget: Budget | None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether a budget here, or in a sub-workflow, limits time."""
+        budgets = (self.budget, *(node.budget for node in self.nodes))
+        children = (node.child for node in self.nodes if node.child is not None)
+        return any(b is not None and b.minutes is not None for b in budgets) or any(
+            c.is_timed for c in children
+        )
 
 
 def compile_graph(spec: WorkflowSpec) -> Graph:
@@ -60,7 +72,7 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
             slots[target] = max(slots[target], edge.slot + 1)
 
     nodes = tuple(_node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps))
-    return Graph(spec.name, nodes, place[spec.start], place[spec.end])
+    return Graph(spec.name, nodes, place[spec.start], place[spec.end], spec.budget)
 
 
 def _node(
@@ -78,6 +90,7 @@ def _node(
         by_case=tuple(out for out in outs if out.on is not None),
         slots=slots,
         child=compile_graph(step.workflow) if step.workflow is not None else None,
+        budget=step.budget,
     )
 
 
@@ -92,6 +105,8 @@ class Work:
     timeout: float | None
     case_types: tuple[tuple[str, Any], ...]
     child: Program | None = None
+    # Whether it may stop for a person in the middle of its work, so that it must not keep the driver from others.
+    may_ask: bool = True
 
     def kind_of(self, case: str | None) -> Any:
         """The type that an output of this case was written as; None where its type does not say all of it."""
@@ -143,6 +158,7 @@ def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None
         timeout=body.timeout,
         case_types=tuple(wanted.items()),
         child=child,
+        may_ask=not isinstance(body, FunctionStep) or any(t.needs_approval for t in body.named_tools()),
     )
 
 

@@ -10,6 +10,7 @@ from agentflow.engine.state import (
     Begin,
     Command,
     Complete,
+    Doubted,
     End,
     Expand,
     Fail,
@@ -39,29 +40,64 @@ def fail(state: State, failing: Fail) -> Reduced:
     return replace(state, failing=failing), (failing,)
 
 
-def again(state: State, activation: Activation) -> tuple[Activation, Command | None]:
+Renewed = tuple[Activation, tuple[Command, ...]]
+
+
+def again(state: State, activation: Activation) -> Renewed:
     """What to do with an activation that was open when the process ended, wherever it was cut off."""
     match activation.phase:
         case "nested":
             output = state.frames[activation.id].output
-            return activation, Complete(activation, output) if output is not None else None
+            return activation, (Complete(activation, output),) if output is not None else ()
         case "mapping":
-            progress = state.maps.get(activation.id)
-            if progress is None:
-                return activation, Expand(activation)
-
-            done = len(progress.results) == progress.total
-            return activation, Complete(activation, derived(state, activation)) if done else None
+            return activation, _mapping(state, activation)
         case "sleeping" | "retrying":
-            return activation, Watch(activation) if activation.due else sleep(activation, 0.0)
-        case "asking":
-            if activation.verdict is not None:
-                return activation, decided(activation)
-
-            return activation, Ask(activation) if not activation.digest else None
+            return activation, (Watch(activation) if activation.due else sleep(activation, 0.0),)
+        case "asking" if activation.node.kind == "approval":
+            return activation, _asking(activation)
         case _:
-            ready = activation._replace(phase="ready")
-            return ready, Begin(ready)
+            return renewed(activation)
+
+
+def _mapping(state: State, activation: Activation) -> tuple[Command, ...]:
+    progress = state.maps.get(activation.id)
+    if progress is None:
+        return (Expand(activation),)
+
+    done = len(progress.results) == progress.total
+    return (Complete(activation, derived(state, activation)),) if done else ()
+
+
+def _asking(activation: Activation) -> tuple[Command, ...]:
+    if not activation.questions:
+        return (Ask(activation),)
+
+    if not activation.unanswered:
+        return (decided(activation),)
+
+    if activation.due:
+        return (Watch(activation),)
+
+    return deadline(activation)
+
+
+def deadline(activation: Activation) -> tuple[Command, ...]:
+    """Fix the point in time until which an approval may be given, where there is one."""
+    seconds = activation.node.options.get("deadline")
+    return (Sleep(activation, int(seconds * 1e9), activation.questions[0].at),) if seconds is not None else ()
+
+
+def renewed(activation: Activation) -> Renewed:
+    """Begin a step anew, once it is known of each call what became of it, and a person has answered what was asked."""
+    if activation.doubts:
+        doubted = activation._replace(phase="doubted")
+        return doubted, tuple(Doubted(doubted, doubt) for doubt in activation.doubts if not doubt.asked)
+
+    if activation.unanswered:
+        return activation._replace(phase="asking"), ()
+
+    ready = activation._replace(phase="ready")
+    return ready, (Begin(ready),)
 
 
 def sleep(activation: Activation, chance: float) -> Command:
@@ -75,8 +111,9 @@ def sleep(activation: Activation, chance: float) -> Command:
 
 def decided(activation: Activation) -> Command:
     """What follows from the answer to an approval."""
-    assert activation.verdict is not None
-    approved, by, comment = activation.verdict
+    verdict = activation.questions[-1].verdict
+    assert verdict is not None
+    approved, by, comment = verdict
     return Complete(activation, activation.input) if approved else Refuse(activation, by, comment)
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from agentflow.context import Operation, OperationKind
-from agentflow.engine.budget import reserve
+from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
+from agentflow.engine.budget import NOTHING, Hold
 from agentflow.engine.notices import Delta, error_info
+from agentflow.engine.record import SCOPES, Entry, Record, key_of
 from agentflow.engine.state import Activation
 from agentflow.engine.writing import written
 from agentflow.events import ArtifactKept, OperationFinished, OperationStarted, Payload
-from agentflow.exceptions import RunError
+from agentflow.exceptions import EffectInDoubt, RunError
 
 if TYPE_CHECKING:
     from agentflow.engine.runner import Runner
@@ -25,23 +29,47 @@ _open: ContextVar[str] = ContextVar("agentflow_operation", default="")
 
 
 class StepRecorder:
-    """The recorder of one activation; operations are numbered within an attempt."""
+    """The recorder of one attempt of an activation; operations are numbered within it."""
 
     def __init__(self, runner: Runner, activation: Activation) -> None:
         self._runner, self._activation = runner, activation
-        self._ledgers = runner.ledgers(activation.frame)
+        self._ledgers = runner.ledgers(activation)
+        self._record = runner.records.get(activation.id) or Record()
         self._count = 0
         self._parents: dict[str, str] = {}
+        self._keys: dict[str, bytes] = {}
+        self._asked: Counter[bytes] = Counter()
+        self._holds: dict[str, Hold] = {}
+        self._served: dict[bytes, Entry] = {}
+        # The step's own time limit, where it has one.
+        self.limit: asyncio.Timeout | None = None
+        self._left, self._pauses = 0.0, 0
+        self._has_diverged = False
 
     async def begin(
-        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any]
-    ) -> Operation:
+        self,
+        kind: OperationKind,
+        name: str,
+        request: Any,
+        attributes: Mapping[str, Any],
+        *,
+        once: bool = False,
+        demand: Demand | None = None,
+        is_scope: bool = False,
+    ) -> Operation | Outcome:
         asked = None if request is None else written(request, f"what `{name}` was asked")
-        reserve(self._ledgers, kind, name)
-        self._count += 1
-        operation = Operation(id=f"{self._activation.attempt}.{self._count}", kind=kind, name=name)
         parent = _open.get() if _open.get() in self._parents else ""
-        self._parents[operation.id] = parent
+        key, nth = self._key(parent, kind, name, asked)
+        known = self._record.known(key, kind, name, asked, nth)
+        if known is not None and known.is_over and (not is_scope or kind in SCOPES):
+            return self._again(known, key, parent, is_scope=is_scope)
+
+        operation = await self._reserved(kind, name, demand)
+        self._parents[operation.id], self._keys[operation.id] = parent, key
+        said = {k: v for k, v in attributes.items() if v is not None and v != ""}
+        if kind == "chat" and self._diverges(self._keys.get(parent, b"")):
+            said["diverged"] = True
+
         self._runner.post(
             OperationStarted,
             step=self._activation.id,
@@ -50,21 +78,69 @@ class StepRecorder:
             name=name,
             parent=parent,
             request=asked,
-            attributes={k: v for k, v in attributes.items() if v is not None and v != ""} or None,
+            attributes=said or None,
+            nth=nth,
+            once=once,
+            reserved=self._holds[operation.id].data() if operation.id in self._holds else None,
         )
-        # The intent is committed before the deed.
+        # The intent is committed before the deed; on disk, where the deed cannot be undone.
         await self._runner.commit()
+        if not is_scope:
+            self._runner.people.begun(self._activation.id, operation.id)
+
         _open.set(operation.id)
+        return operation
+
+    def _diverges(self, parent: bytes) -> bool:
+        """Whether what is asked now is, for the first time, not what the record holds: from here on the model is asked."""
+        if self._has_diverged or not self._record.unserved("chat", parent, self._served):
+            return False
+
+        self._has_diverged = True
+        return True
+
+    def _key(self, parent: str, kind: str, name: str, request: Payload | None) -> tuple[bytes, int]:
+        around = self._keys.get(parent, b"")
+        alike = key_of(around, kind, name, request, 0)
+        self._asked[alike] += 1
+        nth = self._asked[alike]
+        return key_of(around, kind, name, request, nth), nth
+
+    def _again(self, known: Entry, key: bytes, parent: str, *, is_scope: bool) -> Operation | Outcome:
+        """What an earlier attempt recorded stands, and is not recorded again."""
+        self._served[key] = known
+        if not is_scope:
+            assert known.outcome is not None
+            return known.outcome
+
+        self._parents[known.operation], self._keys[known.operation] = parent, key
+        _open.set(known.operation)
+        return Operation(
+            id=known.operation, kind=cast("OperationKind", known.kind), name=known.name, is_noted=False
+        )
+
+    async def _reserved(self, kind: OperationKind, name: str, demand: Demand | None) -> Operation:
+        hold, granted = await self._runner.account.reserve(self._ledgers, kind, name, demand)
+        self._count += 1
+        operation = Operation(
+            id=f"{self._activation.attempt}.{self._count}", kind=kind, name=name, granted=granted
+        )
+        if demand is not None and granted is not None:
+            self._holds[operation.id] = hold
+
         return operation
 
     async def finish(self, operation: Operation, error: BaseException | None) -> None:
         _open.set(self._parents.get(operation.id, ""))
-        usage = dict(operation.usage or {})
-        for ledger in self._ledgers:
-            ledger.settle(usage)
+        if not operation.is_noted:
+            return
 
+        usage = dict(operation.usage or {})
         result, lost = self._result(operation)
         failure = error or lost
+        hold = self._holds.pop(operation.id, NOTHING)
+        self._runner.account.settle(self._ledgers, hold, usage, type(failure).__name__ if failure else "")
+        self._runner.people.ended(self._activation.id, operation.id)
         self._runner.post(
             OperationFinished,
             step=self._activation.id,
@@ -77,6 +153,65 @@ class StepRecorder:
         await self._runner.commit()
         if lost is not None and error is None:
             raise lost
+
+        self._refuse_doubt(operation, error)
+
+    def _refuse_doubt(self, operation: Operation, error: BaseException | None) -> None:
+        """A call that must not be repeated and was cut off by a time limit may have been made: nobody goes on from there."""
+        if error is None or type(error).__name__ != "ToolTimeout":
+            return
+
+        activation = self._runner.state.active.get(self._activation.id)
+        if activation is not None and any(d.operation == operation.id for d in activation.doubts):
+            raise EffectInDoubt(f"it is not known whether `{operation.name}` was done: {error}") from error
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
+        request = written(dict(arguments), f"what `{tool}` was asked")
+        self._asked[alike := key_of(b"", "ask", tool, request, 0)] += 1
+        self._runner.refuse_inline(self._activation)
+        with self._paused():
+            return await self._runner.people.ask(
+                self._activation.id,
+                tool,
+                arguments,
+                nth=self._asked[alike],
+                prompt=prompt,
+                around=self._around(),
+            )
+
+    @contextmanager
+    def _paused(self) -> Generator[None, None, None]:
+        """The time in which a person is asked does not count against the step's own limit."""
+        limit, now = self.limit, asyncio.get_running_loop().time
+        if limit is not None and (when := limit.when()) is not None:
+            self._left = when - now()
+            limit.reschedule(None)
+
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            if limit is not None and not self._pauses and not limit.expired():
+                limit.reschedule(now() + self._left)
+
+    def _around(self) -> list[str]:
+        """The operations that are open around what is done now."""
+        found: list[str] = []
+        operation = _open.get()
+        while operation in self._parents:
+            found.append(operation)
+            operation = self._parents[operation]
+
+        return found
+
+    def is_bounded(self) -> bool:
+        return any(ledger.is_bounded for ledger in self._ledgers)
+
+    def key(self) -> str:
+        step = f"{self._runner.run_id}:{self._activation.id}"
+        around = self._keys.get(_open.get())
+        return f"{step}:{around[:8].hex()}" if around is not None else step
 
     def _result(self, operation: Operation) -> tuple[Payload | None, RunError | None]:
         if operation.result is None:

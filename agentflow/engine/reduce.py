@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rpds import HashTrieMap
 
 from agentflow.engine.graph import Graph, Node, Out
+from agentflow.engine.migration import migrated
 from agentflow.engine.pending import (
     ROOT,
     again,
+    deadline,
     decided,
     derived,
     fail,
     is_stalled,
     last_word,
+    renewed,
     sleep,
     stall,
 )
 from agentflow.engine.state import (
+    CUT_OFF,
     OVER,
     Activation,
     Ask,
@@ -28,15 +32,18 @@ from agentflow.engine.state import (
     Cell,
     Command,
     Complete,
+    Doubt,
     End,
     Execute,
     Expand,
     Fail,
     Frame,
     Progress,
+    Question,
     Reduced,
     State,
     Status,
+    Tell,
     Watch,
     new_frame,
 )
@@ -46,11 +53,17 @@ from agentflow.events import (
     ErrorInfo,
     Event,
     MapExpanded,
+    OperationDoubted,
+    OperationFinished,
+    OperationResolved,
+    OperationStarted,
     Payload,
     RunCancelled,
     RunFailed,
     RunFinished,
     RunInterrupted,
+    RunMigrated,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepFailed,
@@ -59,6 +72,7 @@ from agentflow.events import (
     TimerFired,
     TimerSet,
 )
+from agentflow.steps.approval import DEADLINE
 from agentflow.validation import REJECTED
 
 
@@ -89,16 +103,29 @@ def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
     commands: list[Command] = []
     active = state.active
     for activation in state.open():
-        renewed, command = again(state, activation)
-        active = active.insert(activation.id, renewed)
-        if command is not None:
-            commands.append(command)
+        anew, more = again(state, activation)
+        active = active.insert(activation.id, anew)
+        commands += more
 
     resumed = replace(state, status="running", active=active, failing=None)
-    if commands or any(a.phase == "asking" for a in active.values()):
+    if commands or any(a.phase in ("asking", "doubted") for a in active.values()):
         return resumed, tuple(commands)
 
     return fail(replace(state, status="running"), state.failing or stall(state))
+
+
+def _run_migrated(state: State, event: RunMigrated, graph: Graph) -> Reduced:
+    return migrated(state, state.frames[ROOT].graph, graph), ()
+
+
+def _run_paused(state: State, event: RunPaused, graph: Graph) -> Reduced:
+    """The steps that wait for an answer were let go: they begin anew once it is there."""
+    active = state.active
+    for activation in active.values():
+        if activation.phase == "running":
+            active = active.insert(activation.id, activation._replace(phase="asking"))
+
+    return replace(state, status="waiting", active=active), ()
 
 
 def _run_over(status: Any) -> Callable[[State, Any, Graph], Reduced]:
@@ -336,7 +363,8 @@ def _step_failed(state: State, event: StepFailed, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     policy = activation.node.retry
     failures = activation.failures + 1
-    failed = activation._replace(failures=failures, phase="failed")
+    answered = tuple(question for question in activation.questions if question.verdict is not None)
+    failed = activation._replace(failures=failures, phase="failed", questions=answered)
     if event.final or policy is None or failures > policy.times:
         state = _with_active(state, state.active.insert(failed.id, failed))
         return fail(state, Fail(activation.id, event.error))
@@ -351,28 +379,92 @@ def _timer_set(state: State, event: TimerSet, graph: Graph) -> Reduced:
 def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     if activation.phase == "retrying":
-        return _put(state, activation._replace(phase="ready"), Begin)
+        return _renew(state, activation)
+
+    if activation.phase == "asking":
+        verdict = (False, DEADLINE, "nobody answered in time")
+        return _answered(state, activation, activation.unanswered[:1], verdict)
 
     return state, (Complete(activation, activation.input),)
 
 
+def _renew(state: State, activation: Activation) -> Reduced:
+    anew, commands = renewed(activation)
+    return _with_active(state, state.active.insert(anew.id, anew)), commands
+
+
 def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Reduced:
-    asked = state.active[event.step]._replace(digest=event.digest)
-    return _with_active(state, state.active.insert(asked.id, asked)), ()
+    asked = state.active[event.step]
+    question = Question(event.digest, event.at, event.prompt, event.tool, event.subject)
+    others = tuple(q for q in asked.questions if q.digest != event.digest)
+    asked = asked._replace(questions=(*others, question))
+    commands = deadline(asked) if asked.node.kind == "approval" else ()
+    return _with_active(state, state.active.insert(asked.id, asked)), commands
 
 
 def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Reduced:
     asked = state.active[event.step]
-    if asked.verdict is not None or asked.digest != event.digest:
-        # Answered already, or an answer about something else than what is asked.
+    # Another digest is an answer about something else than what is asked; a second answer changes nothing.
+    about = [question for question in asked.unanswered if question.digest == event.digest]
+    return _answered(state, asked, about, (event.approved, event.by, event.comment))
+
+
+def _answered(
+    state: State, asked: Activation, about: Sequence[Question], verdict: tuple[bool, str, str]
+) -> Reduced:
+    if not about:
         return state, ()
 
-    return _put(state, asked._replace(verdict=(event.approved, event.by, event.comment)), decided)
+    answer = about[0]._replace(verdict=verdict)
+    questions = tuple(answer if q.digest == answer.digest else q for q in asked.questions)
+    told = asked._replace(questions=questions)
+    if told.node.kind == "approval":
+        return _put(state, told, decided)
+
+    return _renew(state, told) if told.phase == "asking" else _put(state, told, lambda a: Tell(a, answer))
+
+
+def _operation_started(state: State, event: OperationStarted, graph: Graph) -> Reduced:
+    activation = state.active.get(event.step) if event.once else None
+    if activation is None:
+        return state, ()
+
+    # Until its outcome is known.
+    doubt = Doubt(event.operation, event.name, event.request)
+    activation = activation._replace(doubts=(*activation.doubts, doubt))
+    return _with_active(state, state.active.insert(activation.id, activation)), ()
+
+
+def _operation_finished(state: State, event: OperationFinished, graph: Graph) -> Reduced:
+    activation = state.active.get(event.step)
+    if activation is None or not activation.doubts or (event.error and event.error.kind in CUT_OFF):
+        return state, ()
+
+    activation = _without(activation, event.operation)
+    return _with_active(state, state.active.insert(activation.id, activation)), ()
+
+
+def _without(activation: Activation, operation: str) -> Activation:
+    return activation._replace(doubts=tuple(d for d in activation.doubts if d.operation != operation))
+
+
+def _operation_doubted(state: State, event: OperationDoubted, graph: Graph) -> Reduced:
+    activation = state.active[event.step]
+    doubts = tuple(d._replace(asked=d.asked or d.operation == event.operation) for d in activation.doubts)
+    activation = activation._replace(doubts=doubts, phase="doubted")
+    return _with_active(state, state.active.insert(activation.id, activation)), ()
+
+
+def _operation_resolved(state: State, event: OperationResolved, graph: Graph) -> Reduced:
+    activation = _without(state.active[event.step], event.operation)
+    return _renew(state, activation) if activation.phase == "doubted" else (state, ())
 
 
 _RULES: dict[type[Event], Callable[[State, Any, Graph], Reduced]] = {
     RunStarted: _run_started,
     RunResumed: _run_resumed,
+    RunMigrated: _run_migrated,
+    RunPaused: _run_paused,
     RunInterrupted: _run_over("interrupted"),
     RunCancelled: _run_over("cancelled"),
     RunFinished: _run_finished,
@@ -385,9 +477,24 @@ _RULES: dict[type[Event], Callable[[State, Any, Graph], Reduced]] = {
     TimerFired: _timer_fired,
     ApprovalAsked: _approval_asked,
     ApprovalGiven: _approval_given,
+    OperationStarted: _operation_started,
+    OperationFinished: _operation_finished,
+    OperationDoubted: _operation_doubted,
+    OperationResolved: _operation_resolved,
 }
 _OF_ACTIVATIONS = frozenset(
-    {StepStarted, MapExpanded, StepFinished, StepFailed, TimerSet, TimerFired, ApprovalAsked, ApprovalGiven}
+    {
+        StepStarted,
+        MapExpanded,
+        StepFinished,
+        StepFailed,
+        TimerSet,
+        TimerFired,
+        ApprovalAsked,
+        ApprovalGiven,
+        OperationDoubted,
+        OperationResolved,
+    }
 )
 
 

@@ -16,32 +16,51 @@ from agentflow.engine.commands import carry_out
 from agentflow.engine.execution import execute
 from agentflow.engine.graph import Program, Work
 from agentflow.engine.notices import Delta
+from agentflow.engine.people import People, Waiting, waiting_of
+from agentflow.engine.record import Record
 from agentflow.engine.reduce import is_late, is_over, reduce
-from agentflow.engine.state import (
-    Activation,
-    State,
-    empty,
-)
+from agentflow.engine.state import Activation, State, empty
 from agentflow.engine.writing import written
 from agentflow.events import (
     ApprovalGiven,
     ArtifactKept,
     Event,
     OperationFinished,
+    OperationResolved,
     OperationStarted,
-    Payload,
     RunCancelled,
     RunFailed,
+    RunMigrated,
+    RunPaused,
     RunResumed,
     RunStarted,
+    StepFailed,
     StepFinished,
+    StepStarted,
     TimerFired,
+    Verdict,
 )
 from agentflow.exceptions import InputInvalid, RunError
 from agentflow.journal import Journal
 
 # What has happened stays true when a run is stopped; what was only about to be done is done by a resume.
-FACTS = (RunStarted, RunResumed, StepFinished, ApprovalGiven, TimerFired, OperationFinished, ArtifactKept)
+FACTS = (
+    RunStarted,
+    RunResumed,
+    RunMigrated,
+    StepFinished,
+    ApprovalGiven,
+    TimerFired,
+    OperationFinished,
+    OperationResolved,
+    ArtifactKept,
+)
+# What a step that is being stopped may still say.
+EFFECTS = (OperationFinished, ArtifactKept)
+# What the record of a step is made of.
+RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
+# Seconds in which steps that ask people may ask for more, before the run is let go.
+GRACE = 0.05
 
 
 class Draft(NamedTuple):
@@ -54,10 +73,16 @@ class Draft(NamedTuple):
 
 Observer = Callable[[Event | Delta], None]
 Scope = Callable[[str, int], AbstractContextManager[None]]
+# Asks people what the run waits for; says whether one of them answered.
+Asker = Callable[[], Awaitable[bool]]
+
+
+class Inline(BaseException):
+    """Raised in a step that runs inside of the driver and has to wait: it begins anew in a task of its own."""
 
 
 class Runner:
-    """Drives one run in this process until it is over, or waits for a person."""
+    """Drives one run in this process until it is over, or waits for people only."""
 
     def __init__(
         self,
@@ -81,24 +106,30 @@ class Runner:
         self.observers = list(observers)
         self.clock = clock
         self.state: State = empty()
-        self.account = Account(program.spec.budget)
+        self.account = Account(run_id, program.spec.budget, clock)
+        self.people = People(self)
+        self.ask: Asker | None = None
+        self.records: dict[str, Record] = {}
         self.causes: dict[str, BaseException] = {}
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self.input: Any = None
         self.history: Sequence[Event] = ()
         self.scope = scope
-        self._seq = 0
+        self.seq = 0
         self._inbox: deque[Draft] = deque()
         self.launch: list[Activation] = []
         self._tasks: dict[asyncio.Task[None], str] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
+        self._limits: dict[str, asyncio.TimerHandle] = {}
         self._programs: dict[str, Program] = {"": program}
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._stop: tuple[type[Event], str] | None = None
+        self._stop: tuple[type[Event], dict[str, str]] | None = None
         self._driver: asyncio.Task[Any] | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
+        self._apart: set[str] = set()
+        self._is_timed = program.graph.is_timed
         self.making = threading.RLock()
         self._given = dict(self.shared)
         self.broken: Exception | None = None
@@ -125,63 +156,50 @@ class Runner:
             attributes=attributes or {},
         )
 
-    def recover(self, events: Sequence[Event], version: str, *, resume: bool = True) -> None:
-        """Take a run up where its events left it."""
-        self.history = events
-        for before, event in zip((events[0], *events), events, strict=False):
-            self._read(before, event)
-
-        started = events[0]
-        assert isinstance(started, RunStarted)
-        self.input = started.input.value(self.program.takes)
-        if resume:
-            self.post(RunResumed, model=self.model, version=version)
-
-    def _read(self, before: Event, event: Event) -> None:
-        """Fold an earlier event, with what it says of calls, time, files and types."""
-        self.account.pass_time(before, event)
-        match event:
-            case StepFinished(step=step, output=Payload() as output):
-                output.kind = self.work_of(self.state.active[step]).kind_of(event.case)
-            case OperationStarted(step=step) | OperationFinished(step=step):
-                known = self.state.active.get(step)
-                self.account.recount(event, self.ledgers(known.frame) if known else [self.ledger])
-            case ArtifactKept():
-                self.files.setdefault(event.path, event.step)
-            case _:
-                pass
-
-        self.state, _ = reduce(self.state, event, self.program.graph)
-        self._seq = event.seq
-
     @property
     def ledger(self) -> Ledger:
         """What the whole run used so far."""
         return self.account.run
 
-    def ledgers(self, frame: str) -> list[Ledger]:
-        """What a call in a frame is charged to: the run's ledger, and those of the sub-workflows around it."""
+    def ledgers(self, activation: Activation) -> list[Ledger]:
+        """What a call of a step is charged to: the run, and each step and sub-workflow around it with a budget of its own."""
         found = [self.ledger]
-        while frame:
-            found += self.account.of_frame(frame, self.program_of(frame).spec.budget)
-            frame = self.state.active[frame].frame
+        at: Activation | None = activation
+        while at is not None:
+            budget = at.node.budget or (at.node.child.budget if at.node.child is not None else None)
+            if budget is not None:
+                found.append(self.account.visit(visit_of(at), where_of(at.id), budget))
+
+            at = self.state.active[at.frame] if at.frame else None
 
         return found
 
-    def decide(self, activation: Activation, *, approved: bool, by: str, comment: str) -> None:
+    def decide(self, step: str, digest: str, *, approved: bool, by: str, comment: str = "") -> None:
         """Answer an approval that this run waits for."""
+        self.post(ApprovalGiven, step=step, digest=digest, approved=approved, by=by, comment=comment)
+
+    def resolve(
+        self, step: str, operation: str, verdict: Verdict, *, by: str, result: Any = None, comment: str = ""
+    ) -> None:
+        """Say what became of an effect in doubt."""
+        given = written(result, "the result") if verdict == "done" else None
         self.post(
-            ApprovalGiven,
-            step=activation.id,
-            digest=activation.digest,
-            approved=approved,
+            OperationResolved,
+            step=step,
+            operation=operation,
+            verdict=verdict,
             by=by,
+            result=given,
             comment=comment,
         )
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit; may be called from any thread."""
         self._inbox.append(Draft(kind, self.clock(), fields))
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the driver look at what there is to do; may be called from any thread."""
         self._at_home(self._wake.set)
 
     def _at_home(self, call: Callable[[], object]) -> None:
@@ -196,9 +214,9 @@ class Runner:
         else:
             call()
 
-    def stop(self, kind: type[Event], reason: str) -> None:
+    def stop(self, kind: type[Event], reason: str, **fields: str) -> None:
         """End the drive from within the loop: `RunCancelled` for good, `RunInterrupted` to resume later."""
-        asked_before, self._stop = self._stop is not None, (kind, reason)
+        asked_before, self._stop = self._stop is not None, (kind, {"reason": reason, **fields})
         if not asked_before:
             self._cancel_driver()
 
@@ -217,36 +235,33 @@ class Runner:
             self._driver.cancel()
 
     async def drive(self) -> State:
-        """Run until the run is over, waits for a person only, or is stopped; leaves nothing running."""
+        """Run until the run is over, waits for people only, or is stopped; leaves nothing running."""
         self._driver, self._home = asyncio.current_task(), asyncio.get_running_loop()
-        begun = self.clock()
-        deadline = self._set_deadline()
+        self.account.work(goes_on=True)
+        self._watch_time()
         try:
             await self._until_done()
         except asyncio.CancelledError:
             await self._stopped()
         finally:
-            self.account.spent += max(0, self.clock() - begun)
-            if deadline is not None:
-                deadline.cancel()
-
+            self.account.work(goes_on=False)
             await self._clean_up()
 
         return self.state
 
-    def _set_deadline(self) -> asyncio.TimerHandle | None:
-        left = self.account.seconds_left()
-        if left is None:
-            return None
+    def _watch_time(self) -> None:
+        """Have the run end when the time of a budget is up."""
+        for visit, ledger, left in list(self.account.timed()):
+            if visit not in self._limits and left <= 0:
+                self.post(RunFailed, step=visit, error=self.account.time_is_up(ledger))
+            elif visit not in self._limits:
+                later = asyncio.get_running_loop().call_later
+                self._limits[visit] = later(left, self._look_at_time, visit)
 
-        def over() -> None:
-            self.post(RunFailed, step="", error=self.account.time_is_up())
-
-        if left > 0:
-            return asyncio.get_running_loop().call_later(left, over)
-
-        over()  # before anything is begun
-        return None
+    def _look_at_time(self, visit: str) -> None:
+        # Time in which nobody worked is not counted, so there may be some left.
+        del self._limits[visit]
+        self._watch_time()
 
     async def _until_done(self) -> None:
         self._looping = True
@@ -259,7 +274,7 @@ class Runner:
     async def _loop(self) -> None:
         while True:
             await self.commit()
-            if is_over(self.state):
+            if self._is_closed():
                 return
 
             if self._stop is not None:
@@ -275,43 +290,91 @@ class Runner:
                 self._tasks[task] = activation.id
                 task.add_done_callback(self._task_done)
 
-            if not self._inbox:
-                if not self._tasks and not self.timers:
-                    return
+            if self._inbox:
+                continue
 
+            if not self._is_quiet():
                 await self._wake.wait()
+            elif not self.waiting():
+                return
+            elif not await self._is_answered():
+                await self._pause()
 
             self._wake.clear()
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing happens any more unless a person answers."""
+        asked = self.state.active
+        return all(self.people.is_waited_for(step) for step in self._tasks.values()) and all(
+            step in asked and asked[step].phase == "asking" for step in self.timers
+        )
+
+    async def _is_answered(self) -> bool:
+        """Ask people, if there is a way to; whether there may be more to do now."""
+        if self._tasks:
+            await asyncio.sleep(GRACE)
+            if self._inbox or not self._is_quiet():
+                return True
+
+        if self.ask is None:
+            return False
+
+        self._wake.clear()
+        asking = asyncio.ensure_future(self.ask())
+        asking.add_done_callback(lambda _: self._wake.set())
+        self.account.work(goes_on=False)
+        try:
+            await self._wake.wait()
+            return asking.result() if asking.done() and not self._inbox else True
+        finally:
+            self.account.work(goes_on=True)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _pause(self) -> None:
+        """Let go of the run: its steps that wait for an answer begin anew when it is there."""
+        await self._cancel_tasks()
+        self._inbox = deque(draft for draft in self._inbox if draft.kind in EFFECTS)
+        self.post(RunPaused)
 
     async def _execute_inline(self, activation: Activation) -> None:
         self._inline = True
         try:
             await execute(self, activation)
+        except Inline:
+            self._apart.add(activation.id)
+            self.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
         finally:
             self._inline = False
+
+    def refuse_inline(self, activation: Activation) -> None:
+        """Raise `Inline` where a step that is about to wait would keep the driver from all else."""
+        if self._inline:
+            raise Inline(activation.id)
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         self._wake.set()
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             # Only the journal's own errors come here: what a step raises is an event.
-            self._break(error)
+            self.give_up(error)
 
-    def _break(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """End the drive with an error of the journal: nothing may go on that cannot be recorded."""
         if self.broken is None:
             self.broken = error
             self._cancel_driver()
 
     def _may_run_inline(self, activation: Activation) -> bool:
-        # A lone step needs no task of its own; a time limit, a timer, a neighbour or a person who is asked does.
-        if self._tasks or self.timers or self._inbox:
+        # A lone function needs no task of its own; a time limit, a timer, a neighbour or a person who is asked does.
+        if self._tasks or self.timers or self._inbox or self._is_timed:
             return False
 
-        if self.work_of(activation).timeout is not None or self.program.spec.budget is not None:
+        work = self.work_of(activation)
+        if work.may_ask or work.timeout is not None:
             return False
 
-        return not any(a.phase == "asking" for a in self.state.active.values())
+        return activation.id not in self._apart and not self.waiting()
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
@@ -333,20 +396,41 @@ class Runner:
                 await self._append(batch)
 
     def _is_closed(self) -> bool:
-        return is_over(self.state) or self.state.status == "interrupted"
+        return is_over(self.state) or self.state.status in ("interrupted", "waiting")
 
     def _fold(self, draft: Draft) -> Event:
-        self._seq += 1
-        event = draft.kind(seq=self._seq, at=draft.at, **draft.fields)
+        self.seq += 1
+        event = draft.kind(seq=self.seq, at=draft.at, **draft.fields)
         ending = self.state.active.get(draft.fields.get("step", "")) if draft.kind is StepFinished else None
         self.state, commands = reduce(self.state, event, self.program.graph)
+        if draft.kind in RECORDED:
+            self.record(event)
+
         for command in commands:
             carry_out(self, command)
 
-        if ending is not None and ending.phase == "nested":
-            self._drop_left()
+        if ending is not None:
+            self._end(ending)
+        elif self._is_timed and draft.kind is StepStarted:
+            self.ledgers(self.state.active[draft.fields["step"]])
+            self._watch_time()
 
         return event
+
+    def record(self, event: Any) -> None:
+        """Keep what a step did, for another attempt."""
+        if event.step in self.state.active:
+            self.records.setdefault(event.step, Record()).add(event)
+
+    def _end(self, activation: Activation) -> None:
+        self.records.pop(activation.id, None)
+        if visit_of(activation) == activation.id:
+            self.account.close(activation.id)
+            if (limit := self._limits.pop(activation.id, None)) is not None:
+                limit.cancel()
+
+        if activation.phase == "nested":
+            self._drop_left()
 
     def _drop_left(self) -> None:
         """Stop what was still going on in a sub-workflow that has reached its end."""
@@ -357,11 +441,19 @@ class Runner:
         for id_ in [id_ for id_ in self.timers if id_ not in self.state.active]:
             self.timers.pop(id_).cancel()
 
+        for id_ in [id_ for id_ in self.records if id_ not in self.state.active]:
+            del self.records[id_]
+
     async def _append(self, batch: Sequence[Event]) -> None:
+        # A deed that cannot be undone waits until its intent is on disk.
+        durable = any(isinstance(event, OperationStarted) and event.once for event in batch)
         try:
-            await self.journal.append(self.run_id, batch)
+            if durable:
+                await self.journal.append(self.run_id, batch, durable=True)
+            else:
+                await self.journal.append(self.run_id, batch)
         except Exception as error:
-            self._break(error)
+            self.give_up(error)
             raise
 
         for event in batch:
@@ -394,14 +486,14 @@ class Runner:
         if self.broken is not None:
             raise self.broken
 
-        kind, reason = self._stop or (RunCancelled, "cancelled by the caller")
+        kind, fields = self._stop or (RunCancelled, {"reason": "cancelled by the caller"})
         happened = [draft for draft in self._inbox if draft.kind in FACTS]
         self._inbox.clear()
         await self._cancel_tasks()
         # What a step still said while it was stopped counts as far as it is of effects, not of results.
-        happened += [draft for draft in self._inbox if draft.kind in (OperationFinished, ArtifactKept)]
+        happened += [draft for draft in self._inbox if draft.kind in EFFECTS]
         self._inbox = deque(happened)
-        self.post(kind, reason=reason)
+        self.post(kind, **fields)
         await self.commit()
         if self._stop is None:
             raise asyncio.CancelledError
@@ -410,10 +502,11 @@ class Runner:
             self._driver.uncancel()
 
     async def _cancel_tasks(self) -> None:
-        for timer in self.timers.values():
+        for timer in (*self.timers.values(), *self._limits.values()):
             timer.cancel()
 
         self.timers.clear()
+        self._limits.clear()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -448,6 +541,16 @@ class Runner:
         """Pass a piece of streamed text to the observers; may be called from any thread."""
         self._at_home(lambda: self._tell(delta))
 
-    def waiting(self) -> list[Activation]:
-        """The approvals that this run waits for."""
-        return [a for a in self.state.open() if a.phase == "asking" and a.verdict is None]
+    def waiting(self) -> list[Waiting]:
+        """What this run waits for people to say."""
+        return waiting_of(self.state.active.values())
+
+
+def visit_of(activation: Activation) -> str:
+    """The visit that an activation belongs to: items of a map are of one."""
+    return activation.parent if activation.parent and activation.node.child is None else activation.id
+
+
+def where_of(activation: str) -> str:
+    """The place of an activation in the definition: `handle#1[0]/draft#2` is `handle/draft`."""
+    return "/".join(part.partition("#")[0] for part in activation.split("/"))

@@ -11,8 +11,36 @@ from agentflow.engine.graph import Graph, Node
 from agentflow.events import ErrorInfo, Payload
 
 Status = Literal["new", "running", "waiting", "interrupted", "done", "failed", "rejected", "cancelled"]
-Phase = Literal["ready", "running", "mapping", "nested", "retrying", "sleeping", "asking", "failed"]
+Phase = Literal[
+    "ready", "running", "mapping", "nested", "retrying", "sleeping", "asking", "doubted", "failed"
+]
 OVER: frozenset[Status] = frozenset({"done", "failed", "rejected", "cancelled"})
+# What cuts a call off without saying whether it was made.
+CUT_OFF = frozenset({"CancelledError", "ToolTimeout"})
+
+
+class Question(NamedTuple):
+    """What a person is asked: the digest of what is to be approved, and when it was asked.
+
+    `tool` and `subject` are of the call that is asked about; an approval step asks about its input. `verdict` is whether
+    it was approved, by whom, and with what comment.
+    """
+
+    digest: str
+    at: int
+    prompt: str
+    tool: str = ""
+    subject: Payload | None = None
+    verdict: tuple[bool, str, str] | None = None
+
+
+class Doubt(NamedTuple):
+    """A call that must not be made twice and whose outcome is not known; `asked` once a person was asked about it."""
+
+    operation: str
+    name: str
+    request: Payload | None
+    asked: bool = False
 
 
 class Activation(NamedTuple):
@@ -32,8 +60,12 @@ class Activation(NamedTuple):
     item: int | None = None
     parent: str = ""
     due: int = 0
-    digest: str = ""
-    verdict: tuple[bool, str, str] | None = None
+    questions: tuple[Question, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def unanswered(self) -> tuple[Question, ...]:
+        return tuple(question for question in self.questions if question.verdict is None)
 
 
 class Progress(NamedTuple):
@@ -116,10 +148,11 @@ class Expand(NamedTuple):
 
 
 class Sleep(NamedTuple):
-    """Fix the time at which a wait or a retry is due; `wait` is in nanoseconds."""
+    """Fix the time at which a wait, a retry or a deadline is due: `wait` nanoseconds after `since`, or after now."""
 
     activation: Activation
     wait: int
+    since: int = 0
 
 
 class Watch(NamedTuple):
@@ -132,6 +165,20 @@ class Ask(NamedTuple):
     """Ask a person for an approval."""
 
     activation: Activation
+
+
+class Tell(NamedTuple):
+    """Give a person's answer to the step that waits for it."""
+
+    activation: Activation
+    question: Question
+
+
+class Doubted(NamedTuple):
+    """Ask a person whether a call was made."""
+
+    activation: Activation
+    doubt: Doubt
 
 
 class Complete(NamedTuple):
@@ -162,6 +209,6 @@ class Fail(NamedTuple):
     error: ErrorInfo
 
 
-Command = Begin | Execute | Expand | Sleep | Watch | Ask | Complete | Refuse | End | Fail
+Command = Begin | Execute | Expand | Sleep | Watch | Ask | Tell | Doubted | Complete | Refuse | End | Fail
 # A state, and what is to be done in it.
 Reduced = tuple[State, tuple[Command, ...]]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from agentflow.events import Event, encode
+from agentflow.events import Event, RunFailed, encode
+from agentflow.journal.owner import is_gone
 
 # Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
 INLINE = 8192
@@ -29,23 +31,101 @@ class RunRow:
     head: str
 
 
-class Journal(Protocol):
-    """A store of events. `append` is all or nothing and durable when it returns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who drives a run, and until when (nanoseconds since the epoch) without a sign of life."""
 
-    async def append(self, run: str, events: Sequence[Event]) -> None:
-        """Add events, whose `seq` continue the run's; raises `JournalConflict` where another process did."""
+    run: str
+    owner: str
+    until: int
+
+    def is_live(self) -> bool:
+        """Whether its time is not over, and its owner not surely dead."""
+        return self.until > time.time_ns() and not is_gone(self.owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What another process asks of the one that drives the run; `body` is plain JSON data."""
+
+    id: int
+    run: str
+    at: int
+    body: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What was taken out of a journal; `bytes` counts those of events and payloads."""
+
+    runs: int
+    events: int
+    bytes: int
+
+
+class Journal(Protocol):
+    """A store of events, of who drives each run, and of what that one is asked to do."""
+
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
+        """Add events, whose `seq` continue the run's, all or none; raises `JournalConflict` where another process did.
+
+        They survive the process when it returns; with `durable` also a power cut.
+        """
         ...
 
     async def read(self, run: str) -> list[Event]:
-        """All events of a run in order; empty for a run that is not there."""
+        """All events of a run in order; empty for a run that is not there, or was pruned."""
         ...
 
-    async def runs(self) -> list[RunRow]:
-        """All runs, the newest first."""
+    async def runs(
+        self,
+        *,
+        status: Collection[str] = (),
+        workflow: str = "",
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        pruned: bool = False,
+    ) -> list[RunRow]:
+        """Runs, the newest first: those of a status, of a workflow, and with `after` <= `updated` < `before`.
+
+        With `pruned`, those whose events were taken out, as they were last.
+        """
         ...
 
     async def head(self, run: str) -> str:
         """The hash of the run's last event, which stands for all of them; empty for a run that is not there."""
+        ...
+
+    async def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        """Take or renew the lease of a run: None where it is ours now, else the live lease that is in the way."""
+        ...
+
+    async def release(self, run: str, owner: str) -> None:
+        """Give a lease back; does nothing where it is not ours."""
+        ...
+
+    async def holder(self, run: str) -> Lease | None:
+        """The live lease of a run, if there is one."""
+        ...
+
+    async def send(self, run: str, body: Any) -> int:
+        """Leave a request to the one that drives the run, or will; gives its id."""
+        ...
+
+    async def requests(self, run: str) -> list[Request]:
+        """The requests to a run, the oldest first; costs next to nothing where nothing has changed."""
+        ...
+
+    async def take(self, run: str, request: int) -> bool:
+        """Remove a request that was acted on; False where it was gone already."""
+        ...
+
+    async def prune(self, runs: Sequence[str]) -> Pruned:
+        """Take out the events of runs, each with the payloads that no other run uses; their rows stay, as `pruned`.
+
+        Runs that are not there are passed over; raises `JournalConflict` where one has a live lease.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -56,8 +136,12 @@ def stand_in(raw: bytes) -> bytes:
     if len(raw) <= INLINE and _MARK not in raw:
         return raw
 
-    digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-    return json.dumps({MARK: digest, "size": len(raw)}, separators=(",", ":")).encode()
+    return json.dumps({MARK: digest_of(raw), "size": len(raw)}, separators=(",", ":")).encode()
+
+
+def digest_of(raw: bytes) -> str:
+    """The name of a payload that is kept beside its events."""
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
 def canonical(event: Event) -> bytes:
@@ -65,16 +149,30 @@ def canonical(event: Event) -> bytes:
     return encode(event, stand_in)
 
 
-LAST_STATUS = {
+# `asked` is kept beside `waiting`: version 0.1.0 said nothing more when it stopped at a question.
+_LAST = {
     "run.finished": "done",
     "run.failed": "failed",
     "run.cancelled": "cancelled",
     "run.interrupted": "interrupted",
-    "approval.asked": "waiting",
-    "timer.set": "waiting",
+    "run.paused": "waiting",
+    "approval.asked": "asked",
 }
 
 
-def status_of(last_event: str) -> str:
-    """What the type of the last event says of a run; `open` is running somewhere, or cut off."""
-    return LAST_STATUS.get(last_event, "open")
+def said(last: str, error: str = "") -> str:
+    """What the type of the last event, and the kind of its error, say of a run: its status, but for who drives it."""
+    return "rejected" if error == "RunRejected" else _LAST.get(last, "open")
+
+
+def said_by(last: Event) -> str:
+    """What the last event says of a run."""
+    return said(last.type, last.error.kind if isinstance(last, RunFailed) else "")
+
+
+def status_of(word: str, *, driven: bool) -> str:
+    """The status of a run: `running` or `open` (cut off with its process) where its last event says neither."""
+    if word not in ("open", "asked"):
+        return word
+
+    return "running" if driven else {"open": "open", "asked": "waiting"}[word]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from agentflow.events import Event, RunStarted, chained
-from agentflow.exceptions import JournalConflict
-from agentflow.journal import RunRow, canonical, status_of
+from agentflow.events import Event, RunStarted, chained, encode
+from agentflow.journal import Lease, Pruned, Request, RunRow, canonical, said_by, status_of
+from agentflow.journal.refusals import continued_elsewhere, is_driven, was_pruned
 
 
 class MemoryJournal:
@@ -14,30 +17,56 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._runs: dict[str, list[Event]] = {}
+        self._pruned: dict[str, RunRow] = {}
+        self._leases: dict[str, Lease] = {}
+        self._requests: dict[str, list[Request]] = {}
+        self._sent = 0
 
-    async def append(self, run: str, events: Sequence[Event]) -> None:
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
+        del durable  # nothing here outlives the process
         known = self._runs.get(run, [])
+        self._refuse_pruned(run)
         if events and events[0].seq != len(known) + 1:
-            raise JournalConflict(
-                f"run `{run}` was continued elsewhere: it has {len(known)} events, and event {events[0].seq} came"
-            )
+            raise continued_elsewhere(run, len(known), events[0].seq)
 
         if events:
             self._runs.setdefault(run, []).extend(events)
 
+    def _refuse_pruned(self, run: str) -> None:
+        if run in self._pruned:
+            raise was_pruned(run)
+
     async def read(self, run: str) -> list[Event]:
         return list(self._runs.get(run, ()))
 
-    async def runs(self) -> list[RunRow]:
-        rows = [await self._row(run, events) for run, events in reversed(self._runs.items())]
-        return sorted(rows, key=lambda row: row.started, reverse=True)
+    async def runs(
+        self,
+        *,
+        status: Collection[str] = (),
+        workflow: str = "",
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        pruned: bool = False,
+    ) -> list[RunRow]:
+        rows = list(self._pruned.values()) if pruned else [await self._row(run) for run in self._runs]
+        rows = [
+            row
+            for row in reversed(rows)
+            if (not status or row.status in status)
+            and workflow in ("", row.workflow)
+            and (before is None or row.updated < before)
+            and (after is None or row.updated >= after)
+        ]
+        return sorted(rows, key=lambda row: row.started, reverse=True)[:limit]
 
-    async def _row(self, run: str, events: list[Event]) -> RunRow:
+    async def _row(self, run: str) -> RunRow:
+        events = self._runs[run]
         first, last = events[0], events[-1]
         return RunRow(
             run=run,
             workflow=first.workflow if isinstance(first, RunStarted) else "",
-            status=status_of(last.type),
+            status=status_of(said_by(last), driven=await self.holder(run) is not None),
             started=first.at,
             updated=last.at,
             events=len(events),
@@ -51,6 +80,55 @@ class MemoryJournal:
             head = chained(head, canonical(event))
 
         return head.hex()
+
+    async def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        self._refuse_pruned(run)
+        known = await self.holder(run)
+        if known is not None and known.owner != owner:
+            return known
+
+        self._leases[run] = Lease(run=run, owner=owner, until=until)
+        return None
+
+    async def release(self, run: str, owner: str) -> None:
+        if run in self._leases and self._leases[run].owner == owner:
+            del self._leases[run]
+
+    async def holder(self, run: str) -> Lease | None:
+        known = self._leases.get(run)
+        return known if known is not None and known.is_live() else None
+
+    async def send(self, run: str, body: Any) -> int:
+        self._refuse_pruned(run)
+        self._sent += 1
+        # As in a file: what is read is data, not the object that was sent.
+        request = Request(id=self._sent, run=run, at=time.time_ns(), body=json.loads(json.dumps(body)))
+        self._requests.setdefault(run, []).append(request)
+        return self._sent
+
+    async def requests(self, run: str) -> list[Request]:
+        return list(self._requests.get(run, ()))
+
+    async def take(self, run: str, request: int) -> bool:
+        known = self._requests.get(run, [])
+        left = [one for one in known if one.id != request]
+        self._requests[run] = left
+        return len(left) < len(known)
+
+    async def prune(self, runs: Sequence[str]) -> Pruned:
+        known = [run for run in dict.fromkeys(runs) if run in self._runs]
+        for run in known:
+            if (lease := await self.holder(run)) is not None:
+                raise is_driven(run, lease.owner)
+
+        rows = [await self._row(run) for run in known]
+        size = sum(len(encode(event)) for run in known for event in self._runs[run])
+        for row in rows:
+            self._pruned[row.run] = row
+            for kept in (self._runs, self._leases, self._requests):
+                kept.pop(row.run, None)
+
+        return Pruned(runs=len(rows), events=sum(row.events for row in rows), bytes=size)
 
     async def close(self) -> None:
         self._runs.clear()

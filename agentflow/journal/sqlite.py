@@ -4,178 +4,149 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from agentflow.events import Event, RunStarted, chained, decode, encode
-from agentflow.exceptions import (
-    JournalConflict,
-    JournalDamaged,
-    JournalError,
-    JournalUnwritable,
-    JournalVersion,
-)
-from agentflow.journal import MARK, RunRow, stand_in, status_of
+from agentflow.exceptions import JournalDamaged
+from agentflow.journal import MARK, Lease, Pruned, Request, RunRow, digest_of, listing, said_by, stand_in
+from agentflow.journal.database import Database
+from agentflow.journal.desk import Desk
+from agentflow.journal.pruning import prune
+from agentflow.journal.refusals import continued_elsewhere, was_pruned
+from agentflow.journal.schema import SCHEMA as SCHEMA
+from agentflow.journal.schema import seal
 
-SCHEMA = 1
-_TABLES = """
-create table runs (id integer primary key, run text not null unique, workflow text not null, started integer not null);
-create table events (run integer not null, seq integer not null, at integer not null, type text not null,
-  data blob not null, hash blob not null, primary key (run, seq)) without rowid;
-create table payloads (digest text primary key, data blob not null) without rowid;
-"""
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """The row of a run, as it was when we wrote or read it last."""
+
+    id: int
+    workflow: str
+    started: int
+    status: str
+    seq: int
+    head: bytes
 
 
 class SqliteJournal:
     """Events in SQLite with a write-ahead log.
 
     `synchronous` NORMAL survives a crash of the process; FULL also a power cut, at the price of an fsync a commit.
+    With `read_only` nothing is written, no file is made, and a file that is not there is an empty journal.
     """
 
-    def __init__(self, path: Path | str, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        synchronous: Literal["NORMAL", "FULL"] = "NORMAL",
+        read_only: bool = False,
+    ) -> None:
         self.path = Path(path)
-        self._ids: dict[str, int] = {}
-        self._heads: dict[str, tuple[int, bytes]] = {}
-        with self._errors():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-            try:
-                self._open(synchronous)
-            except BaseException:
-                self._db.close()
-                raise
+        self._known: dict[str, _Known] = {}
+        self._file = Database(self.path, synchronous, read_only=read_only)
+        self._desk = Desk(self._file)
 
-    def _open(self, synchronous: str) -> None:
-        # Before anything is written: the file may be of a newer format, or not a journal at all.
-        self._refuse_others()
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute(f"pragma synchronous={synchronous}")
-        if self._version() == 0:
-            with self._transaction():
-                if self._version() == 0:
-                    for statement in filter(str.strip, _TABLES.split(";")):
-                        self._db.execute(statement)
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self._file.connection
 
-                    self._db.execute(f"pragma user_version={SCHEMA}")
-
-    def _version(self) -> int:
-        return int(self._db.execute("pragma user_version").fetchone()[0])
-
-    def _refuse_others(self) -> None:
-        version = self._version()
-        if version > SCHEMA:
-            raise JournalVersion(
-                f"the journal {self.path} has format {version}; this agentflow reads up to {SCHEMA}",
-                hint="upgrade agentflow, or use another journal",
-            )
-
-        # In one statement with the version, as another process may be making the tables at this moment.
-        query = "select count(*) from pragma_user_version, sqlite_master where user_version = 0"
-        if self._db.execute(query).fetchone()[0]:
-            raise JournalDamaged(
-                f"{self.path} is a database, but not a journal of agentflow",
-                hint="choose another file with AGENTFLOW_JOURNAL=sqlite:///path",
-            )
-
-    @contextmanager
-    def _transaction(self) -> Generator[None, None, None]:
-        self._db.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("rollback")
-
-            raise
-        self._db.execute("commit")
-
-    @contextmanager
-    def _errors(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise JournalConflict(
-                "another process has continued this run; this one stopped before it did anything twice"
-            ) from None
-        except sqlite3.OperationalError as error:
-            raise self._unwritable(error) from None
-        except sqlite3.ProgrammingError as error:
-            raise JournalError(f"the journal {self.path} cannot be used: {error}") from None
-        except sqlite3.DatabaseError as error:
-            raise JournalDamaged(
-                f"the journal {self.path} is damaged: {error}",
-                hint="restore it from a copy, or choose another with AGENTFLOW_JOURNAL=sqlite:///path",
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _unwritable(self, error: Exception) -> JournalError:
-        text = str(error)
-        hint = "choose another with AGENTFLOW_JOURNAL=sqlite:///path"
-        if "full" in text:
-            hint = f"free some space, then resume the run; or {hint}"
-        elif "readonly" in text or "unable to open" in text or isinstance(error, OSError):
-            hint = f"make {self.path.parent} and the file writable, then resume the run; or {hint}"
-        elif "locked" in text:
-            hint = "another process holds it; try again"
-
-        return JournalUnwritable(f"the journal {self.path} cannot be written: {text}", hint=hint)
-
-    async def append(self, run: str, events: Sequence[Event]) -> None:
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         if not events:
             return
 
-        with self._errors(), self._transaction():
-            seq, head = self._known(run, events[0])
-            if events[0].seq != seq + 1:
-                raise JournalConflict(
-                    f"run `{run}` was continued elsewhere: it has {seq} events, and event {events[0].seq} came"
-                )
+        kept: dict[str, bytes] = {}
+        raws = [encode(event, lambda payload: _apart(kept, payload)) for event in events]
+        # Known again only once it is written: after an error the file is asked anew.
+        known = self._known.pop(run, None)
+        if known is None or kept or durable or len(events) > 1 or said_by(events[0]) != known.status:
+            with self._file.transaction(durable=durable):
+                known = known or self._find(run, events[0])
+                self._add(run, known, events, raws)
+                self._keep(known.id, kept)
+        else:
+            with self._file.errors():
+                # A lone statement is a transaction of its own.
+                self._add(run, known, events, raws)
 
-            rows: list[tuple[int, int, int, str, bytes, bytes]] = []
-            for event in events:
-                raw = encode(event, self._keep)
-                head = chained(head, raw)
-                rows.append((self._ids[run], event.seq, event.at, event.type, raw, head))
+        self._known[run] = known
 
-            self._db.executemany("insert into events values (?,?,?,?,?,?)", rows)
+    def _add(self, run: str, known: _Known, events: Sequence[Event], raws: Sequence[bytes]) -> None:
+        """Insert events, and bring the row of their run up to the last of them; nobody else may have done so."""
+        if events[0].seq != known.seq + 1:
+            self._refuse_pruned(run)
+            raise continued_elsewhere(run, known.seq, events[0].seq)
 
-        self._heads[run] = (events[-1].seq, head)
+        head, word = known.head, known.status
+        rows: list[tuple[int, int, int, str, bytes, bytes, int]] = []
+        for event, raw in zip(events, raws, strict=True):
+            head, word = chained(head, raw), said_by(event)
+            sum_ = seal(run, known.workflow, word, known.started, event.at, event.seq, head)
+            rows.append((known.id, event.seq, event.at, event.type, raw, head, sum_))
 
-    def _known(self, run: str, first: Event) -> tuple[int, bytes]:
-        if run in self._heads:
-            return self._heads[run]
+        try:
+            self._db.executemany("insert into appended values (?,?,?,?,?,?,?)", rows)
+        except sqlite3.IntegrityError:
+            self._refuse_pruned(run)
+            raise
 
-        known = self._last(run)
-        if known[0] == 0:
-            workflow = first.workflow if isinstance(first, RunStarted) else ""
-            row = self._db.execute(
-                "insert into runs (run, workflow, started) values (?,?,?)", (run, workflow, first.at)
-            )
-            self._ids[run] = cast("int", row.lastrowid)
+        if word != known.status:
+            # Apart, as it alone is in an index, which would be written with every event.
+            self._db.execute("update runs set status = ? where id = ?", (word, known.id))
 
-        return known
+        known.seq, known.head, known.status = events[-1].seq, head, word
 
-    def _last(self, run: str) -> tuple[int, bytes]:
+    def _refuse_pruned(self, run: str) -> None:
+        if self._db.execute("select 1 from pruned where run = ?", (run,)).fetchone():
+            raise was_pruned(run)
+
+    def _find(self, run: str, first: Event) -> _Known:
+        found = self._row(run)
+        if found is not None:
+            return found
+
+        self._refuse_pruned(run)
+        workflow = first.workflow if isinstance(first, RunStarted) else ""
         row = self._db.execute(
-            "select id, seq, hash from runs join events on events.run = id where runs.run = ? order by seq desc limit 1",
-            (run,),
-        ).fetchone()
+            "insert into runs (run, workflow, status, started, updated, events, head, seal) values (?,?,?,?,?,?,?,?)",
+            (run, workflow, "open", first.at, first.at, 0, b"", 0),
+        )
+        id_ = cast("int", row.lastrowid)
+        return _Known(id=id_, workflow=workflow, started=first.at, status="open", seq=0, head=b"")
+
+    def _row(self, run: str) -> _Known | None:
+        row = self._db.execute(f"select {listing.COLUMNS}, id from runs where run = ?", (run,)).fetchone()  # noqa: S608
         if row is None:
-            return 0, b""
+            return None
 
-        self._ids[run] = row[0]
-        return row[1], row[2]
+        self._check_row(row, run)
+        _, workflow, status, started, _, seq, head, _, id_ = row
+        return _Known(id=id_, workflow=workflow, started=started, status=status, seq=seq, head=head)
 
-    def _keep(self, raw: bytes) -> bytes:
-        short = stand_in(raw)
-        if short is not raw:
-            digest = json.loads(short)[MARK]
+    def _check_row(self, row: Sequence[Any], run: str | None = None) -> None:
+        if not listing.is_sound(tuple(row)) or run not in (None, row[0]):
+            raise self._file.damaged(f"the row of run `{row[0]}` is not what was written")
+
+    def _row_if_any(self, run: str) -> _Known | None:
+        """The row of a run, where one that is not found is surely not there: an index may be damaged, or a row."""
+        found = self._row(run)
+        if found is None:
+            # The sign keeps SQLite from its index.
+            for row in self._db.execute(f"select {listing.COLUMNS}, +run = ? from runs", (run,)):  # noqa: S608
+                self._check_row(row)
+                if row[-1]:
+                    raise self._file.damaged(f"run `{run}` is there, but not in the index")
+
+        return found
+
+    def _keep(self, run: int, payloads: Mapping[str, bytes]) -> None:
+        for digest, raw in payloads.items():
             self._db.execute("insert or ignore into payloads values (?,?)", (digest, raw))
-
-        return short
+            self._db.execute("insert or ignore into uses values (?,?)", (run, digest))
 
     def _load(self, value: Any) -> bytes | None:
         if not isinstance(value, dict) or MARK not in value:
@@ -186,27 +157,40 @@ class SqliteJournal:
         if row is None:
             raise JournalDamaged(f"the payload {digest} is missing from the journal {self.path}")
 
-        return cast("bytes", row[0])
+        if not isinstance(row[0], bytes) or digest_of(row[0]) != digest:
+            raise JournalDamaged(f"the payload {digest} is not what was written")
+
+        return row[0]
 
     async def read(self, run: str) -> list[Event]:
-        with self._errors():
+        with self._file.snapshot():
+            known = self._row_if_any(run)
+            if known is None:
+                return []
+
             rows = self._db.execute(
-                "select seq, data, hash from events where run = (select id from runs where run = ?) order by seq",
-                (run,),
+                "select seq, data, hash from events where run = ? order by seq", (known.id,)
             ).fetchall()
-            self._check_chain(run, rows)
+            self._check_chain(run, rows, known)
             return [self._event(run, seq, data) for seq, data, _ in rows]
 
-    def _check_chain(self, run: str, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+    def _check_chain(self, run: str, rows: Sequence[tuple[Any, ...]], known: _Known) -> None:
         """Refuse events that are not what was appended: altered, missing or reordered ones break the chain."""
         head = b""
         for number, (seq, data, kept) in enumerate(rows, 1):
-            head = chained(head, data)
+            # A damaged row may hold anything, text or nothing where bytes were.
+            head = chained(head, data) if isinstance(data, bytes) else b""
             if seq != number or head != kept:
                 raise JournalDamaged(
                     f"event {number} of run `{run}` in {self.path} is not what was written: the chain of hashes breaks there",
                     hint="restore the journal from a copy; nothing of this run can be trusted from that event on",
                 )
+
+        if (len(rows), head) != (known.seq, known.head):
+            raise JournalDamaged(
+                f"run `{run}` in {self.path} has {known.seq} events, but {len(rows)} are there",
+                hint="restore the journal from a copy; the end of this run is lost",
+            )
 
     def _event(self, run: str, seq: int, data: bytes) -> Event:
         try:
@@ -214,30 +198,81 @@ class SqliteJournal:
         except JournalDamaged as error:
             raise JournalDamaged(f"event {seq} of run `{run}` in {self.path}: {error}") from None
 
-    async def runs(self) -> list[RunRow]:
-        with self._errors():
-            rows = self._db.execute(
-                """select runs.run, workflow, started, last.at, last.seq, last.type, last.hash from runs
-                join events as last on last.run = runs.id
-                where last.seq = (select max(seq) from events where run = runs.id) order by started desc, id desc"""
-            ).fetchall()
-
-        return [
-            RunRow(
-                run=run,
+    async def runs(
+        self,
+        *,
+        status: Collection[str] = (),
+        workflow: str = "",
+        before: int | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        pruned: bool = False,
+    ) -> list[RunRow]:
+        with self._file.snapshot():
+            rows = listing.select(
+                self._db,
+                driven=self._desk.driven(),
+                status=status,
                 workflow=workflow,
-                status=status_of(kind),
-                started=started,
-                updated=at,
-                events=seq,
-                head=head.hex(),
+                before=before,
+                after=after,
+                limit=limit,
+                pruned=pruned,
             )
-            for run, workflow, started, at, seq, kind, head in rows
-        ]
+            for row in rows:
+                self._check_row(row)
+
+        return [listing.row_of(row) for row in rows]
 
     async def head(self, run: str) -> str:
-        with self._errors():
-            return self._last(run)[1].hex()
+        with self._file.snapshot():
+            known = self._row_if_any(run)
+            if known is None:
+                return ""
+
+            self._check_last(run, known)
+            return known.head.hex()
+
+    def _check_last(self, run: str, known: _Known) -> None:
+        query = "select seq, hash from events where run = ? order by seq desc limit 1"
+        last = self._db.execute(query, (known.id,)).fetchone()
+        if last != (known.seq, known.head):
+            there = 0 if last is None else last[0]
+            raise JournalDamaged(
+                f"run `{run}` in {self.path} has {known.seq} events, but the last that is there is event {there}",
+                hint="restore the journal from a copy; the end of this run is lost",
+            )
+
+    async def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        return self._desk.claim(run, owner, until)
+
+    async def release(self, run: str, owner: str) -> None:
+        self._desk.release(run, owner)
+
+    async def holder(self, run: str) -> Lease | None:
+        return self._desk.holder(run)
+
+    async def send(self, run: str, body: Any) -> int:
+        return self._desk.send(run, body)
+
+    async def requests(self, run: str) -> list[Request]:
+        return self._desk.requests(run)
+
+    async def take(self, run: str, request: int) -> bool:
+        return self._desk.take(run, request)
+
+    async def prune(self, runs: Sequence[str]) -> Pruned:
+        self._known.clear()
+        return prune(self._file, self._desk, runs)
 
     async def close(self) -> None:
-        self._db.close()
+        self._file.close()
+
+
+def _apart(kept: dict[str, bytes], raw: bytes) -> bytes:
+    """What stands in an event for a payload, which is put into `kept` where it is to be stored beside."""
+    short = stand_in(raw)
+    if short is not raw:
+        kept[json.loads(short)[MARK]] = raw
+
+    return short

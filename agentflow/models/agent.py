@@ -36,7 +36,7 @@ from agentflow.exceptions import (
     ProjectError,
 )
 from agentflow.models.activation import Activation
-from agentflow.models.calls import STOPS, Approve, Calls, Use, all_required, jsonable, told
+from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
 from agentflow.models.errors import translated
@@ -116,7 +116,7 @@ class AgentResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shared:
-    """What all the runs below one call have in common."""
+    """What all the runs below one call have in common, but for `calls`, of which each run has its own."""
 
     pool: ModelPool
     model: Model | str
@@ -124,13 +124,12 @@ class _Shared:
     usage: Counter[str] = field(default_factory=Counter[str])
 
 
-async def run_agent(call: AgentCall, pool: ModelPool, *, approve: Approve | None = None) -> AgentResult:
+async def run_agent(call: AgentCall, pool: ModelPool) -> AgentResult:
     """Run an agent to its answer.
 
-    `approve` is asked before each call of a tool that `needs_approval`; without it such calls are refused.
     Raises `ModelTurnsExceeded`, `GuardrailTripped` and the errors of models.
     """
-    shared = _Shared(pool=pool, model=call.model, calls=Calls(approve, call.first_number))
+    shared = _Shared(pool=pool, model=call.model, calls=Calls(call.first_number))
     spec = replace(
         call.spec,
         settings=call.settings or call.spec.settings,
@@ -226,7 +225,11 @@ class _Run:
             return self.shared.pool.model(model)
 
         ref = ModelRef(provider="scripted", name=type(model).__name__)
-        return model if isinstance(model, TracedModel) else TracedModel(model, ref)
+        return (
+            model
+            if isinstance(model, TracedModel)
+            else TracedModel(model, ref, prices=self.shared.pool.prices)
+        )
 
     def _agent(self, spec: AgentSpec) -> Agent[Any]:
         """The SDK's agent for `spec`, made once: the SDK knows agents apart by object and by name."""
@@ -280,17 +283,27 @@ class _Run:
         )
 
     async def _asked(self, spec: AgentSpec, raw: str, call_id: str) -> str:
-        calls = self.shared.calls
-        try:
-            text = str(json.loads(raw)["input"])
-            output, _ = await _Run(spec, self.shared).perform(text, called_as_tool=True, call_id=call_id)
-        except Exception as error:  # noqa: BLE001 - whatever broke in an agent is told to the one that asked
-            if calls.stopped_by is not None or isinstance(error, _AGENT_STOPS):
-                raise calls.stopping(error) from None
+        calls, turn = self.shared.calls, self.shared.calls.turn
+        with turn.begun(call_id):
+            below = calls.below()
+            try:
+                output = await self._performed(spec, raw, call_id, below)
+            except Exception as error:  # noqa: BLE001 - whatever broke in an agent is told to the one that asked
+                if below.stopped_by is not None or isinstance(error, _AGENT_STOPS):
+                    raise calls.stopping(error) from None
 
-            return told(spec.name, error)
+                await turn.reached(call_id)
+                calls.take_over(below)
+                return told(spec.name, error)
 
-        return calls.shown(output)
+            await turn.reached(call_id)
+            return calls.shown(calls.take_over(below, output))
+
+    async def _performed(self, spec: AgentSpec, raw: str, call_id: str, below: Calls) -> Any:
+        text = str(json.loads(raw)["input"])
+        run = _Run(spec, replace(self.shared, calls=below))
+        output, _ = await run.perform(text, called_as_tool=True, call_id=call_id)
+        return output
 
     def mcp_tool(self, function: FunctionTool) -> FunctionTool:
         """A tool of an MCP server, recorded and approved like one of our own."""
@@ -311,11 +324,14 @@ class _Run:
     def count(self, response: ModelResponse) -> None:
         """Add up usage, and mend call ids that are empty or used before: some servers give such."""
         self.shared.usage.update(counted(response.usage))
-        for call in tool_calls(response):
+        calls = tool_calls(response)
+        for call in calls:
             if not call.call_id or call.call_id in self._call_ids:
                 call.call_id = f"{call.call_id or 'call'}_{len(self._call_ids)}"
 
             self._call_ids.add(call.call_id)
+
+        self.shared.calls.begin_turn([call.call_id for call in calls])
 
 
 def _servers(spec: AgentSpec) -> Iterator[MCPServer]:

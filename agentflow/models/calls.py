@@ -1,17 +1,19 @@
-"""The tool calls of an agent: approved, recorded, and told to the model whatever came of them."""
+"""The tool calls of an agent: recorded, and told to the model whatever came of them."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from agentflow.context import operation
+from agentflow.context import Operation, Outcome, effect
 from agentflow.evidence import Evidence, numbered
 from agentflow.exceptions import (
     AgentflowError,
     BudgetExhausted,
+    EffectInDoubt,
     JournalError,
     RunCancelled,
     RunRejected,
@@ -19,13 +21,13 @@ from agentflow.exceptions import (
     ToolArgumentsInvalid,
     ToolError,
 )
-from agentflow.tools import Tool, call
+from agentflow.models.turn import Turn
+from agentflow.tools import Call, Tool, call, made
 
-Approve = Callable[[Tool[..., Any], dict[str, Any]], Awaitable[bool]]
 E = TypeVar("E", bound=Exception)
 
-# A model must not get to talk its way around these: they end the run.
-STOPS = (BudgetExhausted, RunCancelled, RunRejected, RunWaiting, JournalError)
+# A model must not get to talk its way around these: they end the step.
+STOPS = (BudgetExhausted, EffectInDoubt, RunCancelled, RunRejected, RunWaiting, JournalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,28 +44,39 @@ class Use:
 
 
 class Calls:
-    """The calls of one agent run and of the agents under it: their evidence carries running numbers."""
+    """The calls of one agent and of those it hands over to: their evidence carries running numbers."""
 
-    def __init__(self, approve: Approve | None, first_number: int) -> None:
+    def __init__(self, first_number: int) -> None:
         self.evidence: list[Evidence] = []
         self.stopped_by: Exception | None = None
-        self._approve = approve
+        self.turn = Turn()
         self._first_number = first_number
 
+    def begin_turn(self, call_ids: list[str]) -> None:
+        """A model asked for these calls at once."""
+        self.turn = Turn(call_ids, told=len(self.evidence))
+
+    def below(self) -> Calls:
+        """The calls of an agent that is called in this turn: its numbers go on from before the turn."""
+        return Calls(self._first_number + self.turn.told)
+
     async def use(self, use: Use) -> Any:
-        """Do a call and return what the model shall read of it; only what ends the run is raised."""
-        try:
-            value = await self._done(use)
-        except Exception as error:  # noqa: BLE001 - whatever broke in a tool is told to the model
-            if isinstance(error, STOPS) or error is self.stopped_by:
-                raise self.stopping(error) from None
+        """Do a call and return what the model shall read of it; only what ends the step is raised."""
+        turn = self.turn
+        with turn.begun(use.call_id):
+            try:
+                value = await _done(use)
+            except Exception as error:  # noqa: BLE001 - whatever broke in a tool is told to the model
+                if isinstance(error, STOPS):
+                    raise self.stopping(error) from None
 
-            return told(use.tool.name, error)
+                return told(use.tool.name, error)
 
-        return self.shown(value) if use.foreign is None else value
+            await turn.reached(use.call_id)
+            return self.shown(value) if use.foreign is None else value
 
     def stopping(self, error: E) -> E:
-        """Remember what ends the run: the SDK passes on its own words for it instead."""
+        """Remember what ends the step: the SDK passes on its own words for it instead."""
         self.stopped_by = self.stopped_by or error
         return error
 
@@ -77,61 +90,47 @@ class Calls:
         self.evidence += passages
         return json.dumps(data, ensure_ascii=False)
 
-    async def _done(self, use: Use) -> Any:
-        arguments, fault = await self._judged(use)
-        if fault is not None:
-            return await _not_made(use, fault)
+    def take_over(self, below: Calls, answer: Any = "") -> Any:
+        """Add the evidence of an agent that was called; its answer with marks that fit the new numbers comes back."""
+        by = self._first_number + len(self.evidence) - below._first_number
+        numbers = range(below._first_number, below._first_number + len(below.evidence))
+        self.evidence += below.evidence
+        return _moved(answer, numbers, by) if by and numbers else answer
 
-        if use.foreign is not None:
-            return await _foreign(use, arguments, use.foreign)
 
+async def _done(use: Use) -> Any:
+    try:
+        arguments = _arguments(use)
+    except ToolError as fault:
+        return await _not_made(use, fault)
+
+    if use.foreign is None:
         return await call(use.tool, arguments, call_id=use.call_id)
 
-    async def _judged(self, use: Use) -> tuple[dict[str, Any], ToolError | None]:
-        """The arguments, and why the call must not be made, if there is a reason."""
-        try:
-            arguments = _arguments(use)
-            if use.tool.needs_approval:
-                await self._approved(use, arguments)
-        except ToolError as fault:
-            return {}, fault
-
-        return arguments, None
-
-    async def _approved(self, use: Use, arguments: dict[str, Any]) -> None:
-        """Raises `ToolError` unless a person approves; nobody is asked about a call that could not be made."""
-        name = use.tool.name
-        if use.foreign is None:
-            use.tool.validate(arguments)
-
-        if self._approve is None:
-            raise ToolError(
-                f"`{name}` needs the approval of a person, and nobody can be asked here",
-                hint="answer without it, and say what should be done",
-            )
-
-        if not await self._decided(self._approve(use.tool, arguments)):
-            raise ToolError(f"a person refused this call of `{name}`")
-
-    async def _decided(self, decision: Awaitable[bool]) -> bool:
-        try:
-            return await decision
-        except Exception as error:  # noqa: BLE001 - raised again, once noted
-            raise self.stopping(error) from None
+    return await _foreign(use, arguments, use.foreign)
 
 
 async def _not_made(use: Use, fault: ToolError) -> None:
-    """Leave a record of a call that was asked for and not made."""
-    async with operation("tool", use.tool.name, request=use.raw, **_labels(use)):
+    """Leave a record of a call that was asked for and cannot be made."""
+
+    async def work(_: Operation) -> None:
         raise fault
 
+    def restore(_: Outcome) -> None:
+        raise fault
 
-async def _foreign(use: Use, arguments: dict[str, Any], work: Callable[[], Awaitable[Any]]) -> Any:
-    async with operation("tool", use.tool.name, request=arguments, **_labels(use)) as record:
-        value = await work()
-        record.result = jsonable(value)
+    await effect("tool", use.tool.name, work, restore, request=use.raw, **_labels(use))
 
-    return value
+
+async def _foreign(use: Use, arguments: dict[str, Any], call_it: Callable[[], Awaitable[Any]]) -> Any:
+    async def work(record: Operation) -> Any:
+        value = record.result = jsonable(await call_it())
+        return value
+
+    def restore(outcome: Outcome) -> Any:
+        return None if outcome.result is None else outcome.result.data
+
+    return await made(Call(tool=use.tool, arguments=arguments, id=use.call_id), work, restore)
 
 
 def _labels(use: Use) -> dict[str, Any]:
@@ -153,6 +152,34 @@ def _arguments(use: Use) -> dict[str, Any]:
 def _passages(value: Any) -> list[Evidence]:
     values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     return values if all(isinstance(item, Evidence) for item in values) else []
+
+
+_MARK = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+
+
+def _moved(answer: Any, numbers: range, by: int) -> Any:
+    """`answer` with `by` added to each of its marks, such as [2], that is one of `numbers`."""
+    if not isinstance(answer, str):
+        return _moved_within(jsonable(answer), numbers, by)
+
+    def move(match: re.Match[str]) -> str:
+        marks = [int(number) for number in match[1].split(",")]
+        return f"[{', '.join(str(mark + by if mark in numbers else mark) for mark in marks)}]"
+
+    return _MARK.sub(move, answer)
+
+
+def _moved_within(data: Any, numbers: range, by: int) -> Any:
+    match data:
+        case str():
+            return _moved(data, numbers, by)
+        case list():
+            return [_moved_within(item, numbers, by) for item in data]
+        case dict():
+            known = cast("dict[str, Any]", data)
+            return {name: _moved_within(item, numbers, by) for name, item in known.items()}
+        case _:
+            return data
 
 
 def told(name: str, error: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentflow.exceptions import ToolError, UnknownName
 from agentflow.models.catalog import ModelRef, parse
+from agentflow.models.pricing import Price
 from agentflow.models.sdk import Model, sdk_model
 from agentflow.models.traced import TracedModel
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class ModelPool:
     """The models and MCP servers of one run: each is made once, and all are closed together.
 
-    `extra` holds the models that `scripted/NAME` names.
+    `extra` holds the models that `scripted/NAME` names; `prices` go before the list of prices, see `cost_usd`.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class ModelPool:
         environ: Mapping[str, str],
         *,
         extra: Mapping[str, Model] | None = None,
+        prices: Mapping[str, Price] | None = None,
         timeout: float = 60.0,
         max_retries: int = 2,
     ) -> None:
         self._environ = environ
         self._extra = dict(extra or {})
+        self.prices = dict(prices or {})
         self._timeout = timeout
         self._max_retries = max_retries
         self._models: dict[ModelRef, TracedModel] = {}
@@ -41,7 +44,7 @@ class ModelPool:
         """The model that `ref_text` names, recorded."""
         ref = parse(ref_text, self._environ)
         if ref not in self._models:
-            self._models[ref] = TracedModel(self._made(ref), ref)
+            self._models[ref] = TracedModel(self._made(ref), ref, prices=self.prices)
 
         return self._models[ref]
 

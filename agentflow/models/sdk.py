@@ -31,11 +31,13 @@ from agents import (
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from agents.strict_schema import ensure_strict_json_schema
+from agents.usage import deserialize_usage
 from openai import AsyncOpenAI
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
     ResponseFunctionToolCall,
+    ResponseIncompleteEvent,
     ResponseOutputItemDoneEvent,
     ResponseOutputMessage,
     ResponseOutputText,
@@ -66,6 +68,7 @@ __all__ = [
     "Request",
     "Response",
     "ResponseCompletedEvent",
+    "ResponseIncompleteEvent",
     "ResponseOutputItemDoneEvent",
     "ResponseTextDeltaEvent",
     "ResponseUsage",
@@ -86,6 +89,7 @@ __all__ = [
     "sdk_model",
     "shown_schema",
     "tool_calls",
+    "usage_of",
 ]
 
 # The SDK uploads every prompt and answer to OpenAI when a key is set. This takes its uploader out, for good.
@@ -161,6 +165,21 @@ def counted(usage: Usage) -> dict[str, int]:
         "cached_tokens": usage.input_tokens_details.cached_tokens or 0,
         "reasoning_tokens": usage.output_tokens_details.reasoning_tokens or 0,
     }
+
+
+def usage_of(counts: Mapping[str, int]) -> Usage:
+    """The usage that `counted` counted."""
+    tokens_in, tokens_out = counts.get("input_tokens", 0), counts.get("output_tokens", 0)
+    return deserialize_usage(
+        {
+            "requests": counts.get("requests", 0),
+            "input_tokens": tokens_in,
+            "output_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+            "input_tokens_details": {"cached_tokens": counts.get("cached_tokens", 0)},
+            "output_tokens_details": {"reasoning_tokens": counts.get("reasoning_tokens", 0)},
+        }
+    )
 
 
 def answer_text(response: ModelResponse) -> str:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from agentflow.context import current, operation
+from agentflow.context import Demand, Operation, Outcome, current, effect
 from agentflow.exceptions import ModelOutputInvalid
 from agentflow.models.calls import jsonable
 from agentflow.models.catalog import EMBEDDED, ModelRef
+from agentflow.models.demand import demand_of, own_limit
 from agentflow.models.errors import translated
-from agentflow.models.pricing import cost_usd
+from agentflow.models.pricing import Price, cost_usd
+from agentflow.models.record import described, items_of, response_from
 from agentflow.models.sdk import (
-    NO_ID,
-    EmbeddedResponse,
     Model,
     ModelResponse,
     ModelRetryAdvice,
@@ -25,6 +25,7 @@ from agentflow.models.sdk import (
     Request,
     Response,
     ResponseCompletedEvent,
+    ResponseIncompleteEvent,
     ResponseOutputItemDoneEvent,
     ResponseTextDeltaEvent,
     ResponseUsage,
@@ -33,23 +34,26 @@ from agentflow.models.sdk import (
     Usage,
     answer_text,
     bound,
+    completed_event,
     counted,
     messages,
     offered,
-    refusal,
     shown_schema,
-    tool_calls,
 )
 
 Emit = Callable[[TResponseStreamEvent], None]
 
 
 class TracedModel(Model):
-    """A model whose every call is recorded as a `chat` operation, and whose words are shown as they come."""
+    """A model whose every call is a recorded effect, and whose words are shown as they come.
 
-    def __init__(self, inner: Model, ref: ModelRef) -> None:
+    What an earlier attempt of a step was answered is answered again, without asking. `prices` go before the list.
+    """
+
+    def __init__(self, inner: Model, ref: ModelRef, *, prices: Mapping[str, Price] | None = None) -> None:
         self.inner = inner
         self.ref = ref
+        self._prices = prices or {}
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         return await self._call(bound(args, kwargs), None)
@@ -75,36 +79,66 @@ class TracedModel(Model):
         return self.inner.get_retry_advice(request)
 
     async def _call(self, request: Request, emit: Emit | None) -> ModelResponse:
-        async with operation(
-            "chat", self.ref.name, request=_asked(request), **_labels(self.ref, request["model_settings"])
-        ) as record:
-            try:
-                response, described = await self._answer(request, emit)
-            except Exception as error:
-                known = translated(error, subject=f"model `{self.ref.name}`", url=self.ref.url)
-                if known is error:
-                    raise
+        async def work(record: Operation) -> ModelResponse:
+            return await self._recorded(_limited(self.ref, request, record), emit, record)
 
-                raise known from error
+        def restore(outcome: Outcome) -> ModelResponse:
+            response = response_from(outcome, self.ref)
+            if emit is not None:
+                emit(completed_event(response, self.ref.name))
 
-            record.result = [item.model_dump(mode="json", exclude_none=True) for item in response.output]
-            record.usage = await _priced(self.ref, counted(response.usage))
-            record.attributes.update(described)
+            return response
 
+        settings: ModelSettings = request["model_settings"]
+        return await effect(
+            "chat",
+            self.ref.name,
+            work,
+            restore,
+            request=_asked(request),
+            demand=await self._demand(request, settings),
+            **_labels(self.ref, settings),
+        )
+
+    async def _demand(self, request: Request, settings: ModelSettings) -> Demand | None:
+        context = current()
+        if context is None or not context.is_bounded():
+            return None
+
+        return await demand_of(self.ref, request, settings, self._prices)
+
+    async def _recorded(self, request: Request, emit: Emit | None, record: Operation) -> ModelResponse:
+        try:
+            response, known = await self._answer(request, emit)
+        except Exception as error:
+            told = translated(error, subject=f"model `{self.ref.name}`", url=self.ref.url)
+            if told is error:
+                raise
+
+            raise told from error
+
+        record.result = items_of(response)
+        record.usage = await self._priced(counted(response.usage))
+        record.attributes.update(known)
         return response
+
+    async def _priced(self, usage: dict[str, int]) -> dict[str, int | float]:
+        # In a thread: the first look at the price list takes a third of a second.
+        usd = await asyncio.to_thread(cost_usd, self.ref, usage, self._prices)
+        return {**usage} if usd is None else {**usage, "usd": usd}
 
     async def _answer(self, request: Request, emit: Emit | None) -> tuple[ModelResponse, dict[str, Any]]:
         """Streams when someone listens: a reader of the stream, or those who watch the run."""
         if emit is None and (current() is None or self.ref == EMBEDDED):
             response = await self.inner.get_response(**request)
             _show("" if request["output_schema"] else answer_text(response))
-            return response, _described(response)
+            return response, described(response)
 
         final = await self._streamed(request, emit)
-        described: dict[str, Any] = {"response_model": final.model}
+        known: dict[str, Any] = {"response_model": final.model}
         incomplete = final.incomplete_details.reason if final.incomplete_details else None
         response = ModelResponse(output=final.output, usage=_usage(final.usage), response_id=final.id)
-        return response, described | _described(response, incomplete)
+        return response, known | described(response, incomplete)
 
     async def _streamed(self, request: Request, emit: Emit | None) -> Response:
         """The whole response of a stream, whose events go to `emit` and whose words to the watchers."""
@@ -115,7 +149,7 @@ class TracedModel(Model):
                 _show(event.delta)
             elif isinstance(event, ResponseOutputItemDoneEvent):
                 done.append(event.item)
-            elif isinstance(event, ResponseCompletedEvent):
+            elif isinstance(event, ResponseCompletedEvent | ResponseIncompleteEvent):
                 final = event.response
                 # Some servers name the items only while they stream, and end with an empty list.
                 final.output = final.output or done
@@ -147,10 +181,19 @@ def _labels(ref: ModelRef, settings: ModelSettings) -> dict[str, Any]:
     return {name: value for name, value in labels.items() if value is not None}
 
 
-async def _priced(ref: ModelRef, usage: dict[str, int]) -> dict[str, int | float]:
-    # In a thread: the first look at the price list takes a third of a second.
-    usd = await asyncio.to_thread(cost_usd, str(ref), usage)
-    return {**usage} if usd is None else {**usage, "usd": usd}
+def _limited(ref: ModelRef, request: Request, record: Operation) -> Request:
+    """The request with the output limit that the budgets granted, unless its caller set one."""
+    settings: ModelSettings = request["model_settings"]
+    if record.granted is None or ref == EMBEDDED or own_limit(settings) is not None:
+        return request
+
+    record.attributes["max_tokens"] = record.granted
+    if ref.provider == "chat" and ref.base_url is None:
+        # OpenAI's own reasoning models refuse the older name, which is the only one that many other servers know.
+        extra = {**(settings.extra_args or {}), "max_completion_tokens": record.granted}
+        return {**request, "model_settings": replace(settings, extra_args=extra)}
+
+    return {**request, "model_settings": replace(settings, max_tokens=record.granted)}
 
 
 def _show(text: str) -> None:
@@ -180,25 +223,6 @@ def _usage(usage: ResponseUsage | None) -> Usage:
         input_tokens_details=usage.input_tokens_details,
         output_tokens_details=usage.output_tokens_details,
     )
-
-
-def _described(response: ModelResponse, incomplete: str | None = None) -> dict[str, Any]:
-    reason = "tool_calls" if tool_calls(response) else "refusal" if refusal(response) else "stop"
-    described: dict[str, Any] = {"finish_reason": incomplete or reason}
-    identity = response.response_id if response.response_id != NO_ID else _provider_id(response)
-    if identity:
-        described["response_id"] = identity
-
-    if isinstance(response, EmbeddedResponse):
-        described |= {"confidence": response.confidence, "note": response.note}
-
-    return described
-
-
-def _provider_id(response: ModelResponse) -> str | None:
-    """The id of an answer of Chat Completions, which the SDK keeps beside each item of it."""
-    kept = [getattr(item, "provider_data", None) or {} for item in response.output]
-    return next((data["response_id"] for data in kept if data.get("response_id")), None)
 
 
 def _asked(request: Request) -> dict[str, Any]:

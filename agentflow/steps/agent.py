@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentflow.context import Context
 from agentflow.evidence import Answer, Evidence, cite, evidence_in
 from agentflow.path import Step, caller
-from agentflow.spec import StepSpec
-from agentflow.steps.function import Retries, retry_policy
+from agentflow.spec import Budget, StepSpec
+from agentflow.steps.function import Limits, Retries, retry_policy
 from agentflow.steps.modelling import model_pool
 from agentflow.steps.prompting import fill, input_text, load_prompt
 from agentflow.tools import Tool
@@ -52,10 +53,10 @@ class Agent(Step[A, B]):
         model: str = "",
         timeout: float | None = None,
         retries: Retries = 0,
+        budget: Budget | None = None,
     ) -> None:
-        super().__init__(
-            name, takes=takes, gives=gives, timeout=timeout, retry=retry_policy(retries), place=caller(2)
-        )
+        limits: Limits = {"timeout": timeout, "retry": retry_policy(retries), "budget": budget}
+        super().__init__(name, takes=takes, gives=gives, place=caller(2), **limits)
         self.prompt = load_prompt(name, prompt, self.place)
         self.tools, self.max_turns, self.model = tuple(tools), max_turns, model
         self.handoffs, self.agents_as_tools = tuple(handoffs), tuple(agents_as_tools)
@@ -67,16 +68,7 @@ class Agent(Step[A, B]):
         )
 
     def step_spec(self) -> StepSpec:
-        base = super().step_spec()
-        return StepSpec(
-            id=base.id,
-            kind="agent",
-            takes=base.takes,
-            gives=base.gives,
-            timeout=base.timeout,
-            retry=base.retry,
-            options=self._options(),
-        )
+        return replace(super().step_spec(), options=self._options())
 
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {

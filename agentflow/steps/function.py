@@ -8,16 +8,27 @@ import inspect
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, cast, get_type_hints, overload
+from dataclasses import replace
+from types import CodeType
+from typing import Any, Protocol, TypedDict, TypeVar, cast, get_type_hints, overload
 
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, Out_co, Place, Step
-from agentflow.spec import Retry, StepSpec
+from agentflow.spec import Budget, Retry, StepSpec
+from agentflow.tools import Tool
 
 A = TypeVar("A")
 B = TypeVar("B")
 Retries = int | Retry
+
+
+class Limits(TypedDict):
+    """What bounds a step, as its base class takes it."""
+
+    timeout: float | None
+    retry: Retry | None
+    budget: Budget | None
 
 
 class FunctionStep(Step[In_contra, Out_co]):
@@ -47,17 +58,14 @@ class FunctionStep(Step[In_contra, Out_co]):
         return await self(value, ctx)
 
     def step_spec(self) -> StepSpec:
-        base = super().step_spec()
-        return StepSpec(
-            id=base.id,
-            kind="function",
-            takes=base.takes,
-            gives=base.gives,
-            call=self.call,
-            timeout=base.timeout,
-            retry=base.retry,
-            reads=tuple(self.read_steps()),
-        )
+        return replace(super().step_spec(), call=self.call, reads=tuple(self.read_steps()))
+
+    def named_tools(self) -> list[Tool[..., Any]]:
+        """The tools that the function's code names, as far as names tell."""
+        function = inspect.unwrap(self.function)
+        scope = _scope(function)
+        found = [scope.get(name) for name in _names(function.__code__)]
+        return [thing for thing in found if isinstance(thing, Tool)]
 
     def read_steps(self) -> dict[str, Step[Any, Any] | None]:
         """The steps whose output the function asks for by `ctx.output(step)`, by name, as far as its source tells."""
@@ -159,6 +167,13 @@ def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
     return found
 
 
+def _names(code: CodeType) -> Iterator[str]:
+    yield from (*code.co_names, *code.co_freevars)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
 def _scope(function: Any) -> dict[str, Any]:
     scope = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -205,10 +220,19 @@ def step(function: Callable[[A, Context], B], /) -> FunctionStep[A, B]: ...
 
 
 @overload
-def step(*, timeout: float | None = None, retries: Retries = 0) -> _Decorator: ...
+def step(
+    *, timeout: float | None = None, retries: Retries = 0, budget: Budget | None = None
+) -> _Decorator: ...
 
 
-def step(function: Any = None, /, *, timeout: float | None = None, retries: Retries = 0) -> Any:
+def step(
+    function: Any = None,
+    /,
+    *,
+    timeout: float | None = None,
+    retries: Retries = 0,
+    budget: Budget | None = None,
+) -> Any:
     """Make a typed function a step of a workflow; a plain one (not `async`) runs in a thread.
 
     The function takes one value and, where it wants to know of its run, `ctx: Context`.
@@ -216,7 +240,7 @@ def step(function: Any = None, /, *, timeout: float | None = None, retries: Retr
     """
 
     def make(function: Callable[..., Any]) -> FunctionStep[Any, Any]:
-        return FunctionStep(function, timeout=timeout, retry=retry_policy(retries))
+        return FunctionStep(function, timeout=timeout, retry=retry_policy(retries), budget=budget)
 
     return make(function) if function is not None else make
 

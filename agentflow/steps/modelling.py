@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentflow.context import Context
 
@@ -16,8 +16,10 @@ def model_pool(ctx: Context) -> ModelPool:
     # The SDK costs about a second to import: it is loaded by the first step that asks a model.
     from agentflow.models.pool import ModelPool
 
+    prices = ctx.shared("prices", dict[str, Any])
+
     def make() -> ModelPool:
-        pool = ModelPool(os.environ)
+        pool = ModelPool(os.environ, prices=prices)
         ctx.on_close(pool.aclose)
         return pool
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 from agentflow.context import Context, operation
 from agentflow.evidence import Answer, Evidence, cite, numbered
-from agentflow.exceptions import BudgetExhausted, PlanInvalid, ToolError
+from agentflow.exceptions import PlanInvalid, ToolError
+from agentflow.models.calls import STOPS
 from agentflow.path import Step, caller
-from agentflow.spec import StepSpec
-from agentflow.steps.function import Retries, retry_policy
+from agentflow.spec import Budget, StepSpec
+from agentflow.steps.function import Limits, Retries, retry_policy
 from agentflow.steps.modelling import model_pool
 from agentflow.steps.prompting import fill, input_text, load_prompt, task_text
 from agentflow.tools import Tool, call
@@ -107,31 +108,22 @@ class Planner(Step[A, B]):
         model: str = "",
         timeout: float | None = None,
         retries: Retries = 0,
+        budget: Budget | None = None,
     ) -> None:
-        super().__init__(
-            name, takes=takes, gives=gives, timeout=timeout, retry=retry_policy(retries), place=caller(2)
-        )
+        limits: Limits = {"timeout": timeout, "retry": retry_policy(retries), "budget": budget}
+        super().__init__(name, takes=takes, gives=gives, place=caller(2), **limits)
         self.tools = {tool.name: tool for tool in tools}
         self.max_calls, self.max_rounds, self.model = max_calls, max_rounds, model
         self.prompt = load_prompt(name, prompt, self.place)
 
     def step_spec(self) -> StepSpec:
-        base = super().step_spec()
         options: dict[str, Any] = {
             "tools": [tool.origin or tool.name for tool in self.tools.values()],
             "max_calls": self.max_calls,
             "max_rounds": self.max_rounds,
         }
         options.update({k: v for k, v in (("prompt", self.prompt), ("model", self.model)) if v})
-        return StepSpec(
-            id=base.id,
-            kind="planner",
-            takes=base.takes,
-            gives=base.gives,
-            timeout=base.timeout,
-            retry=base.retry,
-            options=options,
-        )
+        return replace(super().step_spec(), options=options)
 
     async def execute(self, value: Any, ctx: Context) -> Any:
         work = _Planning(self, value, ctx)
@@ -218,7 +210,7 @@ class _Planning:
             if not ready:
                 raise PlanInvalid(f"the calls {', '.join(pending)} of the plan wait for each other")
 
-            self.observations += await asyncio.gather(*(self._call(c) for c in ready))
+            self.observations += await _together([self._call(c) for c in ready])
             for planned in ready:
                 del pending[planned.id]
                 done.add(planned.id)
@@ -236,15 +228,10 @@ class _Planning:
                 planned, f"there is no tool `{planned.tool}`; there are: {', '.join(self.planner.tools)}"
             )
 
-        if tool.needs_approval:
-            return self._refused(
-                planned, f"`{tool.name}` needs a person's approval, which a planner cannot give"
-            )
-
         try:
             arguments = self._arguments(planned)
             value = await call(tool, arguments, call_id=planned.id)
-        except BudgetExhausted:
+        except STOPS:
             raise
         except ToolError as error:
             return self._refused(planned, " ".join(filter(None, (str(error), error.hint))))
@@ -304,6 +291,18 @@ class _Planning:
         document = {"task": self.task, "observations": seen}
         text = json.dumps(document, ensure_ascii=False)
         return (await self._ask(RESULT_INSTRUCTIONS, text, gives)).value
+
+
+async def _together(calls: Sequence[Coroutine[Any, Any, Observation]]) -> list[Observation]:
+    """What came of calls made at the same time; where one raises, none of the others is left running."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _evidence_of(observation: Observation) -> list[Evidence]:

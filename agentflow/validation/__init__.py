@@ -246,10 +246,13 @@ def _bounds(s: Subject) -> Iterator[Problem]:
                 code="AF111", what=f"`at_most` is {edge.at_most}", where=s.edge(edge), hint="give at least 1"
             )
 
-    for name in ("model_calls", "tool_calls", "tokens", "usd", "minutes"):
-        if s.spec.budget is not None and (getattr(s.spec.budget, name) or 0) < 0:
-            what, where = f"its budget of `{name}` is below 0", f"workflow `{s.spec.name}`{s.place}"
-            yield Problem(code="AF111", what=what, where=where, hint="give 0 or more, or leave it out")
+    budgets = [(s.spec.budget, f"workflow `{s.spec.name}`{s.place}")]
+    budgets += [(step.budget, s.where(step.id)) for step in s.spec.steps]
+    for budget, where in budgets:
+        for name in ("model_calls", "tool_calls", "tokens", "usd", "minutes"):
+            if budget is not None and (getattr(budget, name) or 0) < 0:
+                what = f"its budget of `{name}` is below 0"
+                yield Problem(code="AF111", what=what, where=where, hint="give 0 or more, or leave it out")
 
 
 def _bad_numbers(step: StepSpec) -> Iterator[tuple[bool, str]]:
@@ -261,6 +264,10 @@ def _bad_numbers(step: StepSpec) -> Iterator[tuple[bool, str]]:
     yield step.timeout is not None and step.timeout <= 0, f"its timeout is {step.timeout} s"
     for limit in ("max_calls", "max_rounds", "max_turns"):
         yield not _is_number(step.options.get(limit, 1), 1), f"its `{limit}` is {step.options.get(limit)!r}"
+
+    if step.kind == "approval":
+        deadline = step.options.get("deadline", 1)
+        yield not _is_number(deadline, 0) or not deadline, f"its deadline is {deadline!r} s"
 
     if step.kind == "wait":
         yield not _is_number(step.options.get("seconds", 0), 0), f"it waits {step.options.get('seconds')} s"

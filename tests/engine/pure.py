@@ -108,7 +108,7 @@ class Pure:
             self.fold(read)
 
         self.inbox.clear()
-        self.open = [Ask(a) for a in self.state.open() if a.digest and a.verdict is None]
+        self.open = [Ask(a) for a in self.state.open() if a.unanswered]
         self.act(lambda seq: RunResumed(seq=seq, at=seq * 1000, model="none", version="0"))
         return self
 

@@ -23,7 +23,7 @@ from agentflow import (
     step,
 )
 from agentflow.events import Event, OperationStarted
-from agentflow.exceptions import JournalConflict, JournalUnwritable
+from agentflow.exceptions import JournalConflict, JournalUnwritable, RunBusy
 from tests.definition.sound import SOUND, one, spread, total, two
 from tests.engine.watching import until
 
@@ -165,9 +165,15 @@ async def test_two_processes_that_drive_one_run(tmp_path: Path) -> None:
     workflow = SOUND["approval"].build()
     first, second = SqliteJournal(tmp_path / "j.db"), SqliteJournal(tmp_path / "j.db")
     waiting = await run(workflow, 1, settings=Settings(journal=first)).result()
-    one_, other = [
-        await resume(workflow, waiting.run_id, settings=Settings(journal=j)) for j in (first, second)
-    ]
+    one_ = await resume(workflow, waiting.run_id, settings=Settings(journal=first))
+    with pytest.raises(RunBusy, match="is driven by process"):
+        await resume(workflow, waiting.run_id, settings=Settings(journal=second))
+
+    # A lease can run out while its holder still works: then only the numbers of the events are between the two.
+    holder = await first.holder(waiting.run_id)
+    assert holder is not None
+    await first.release(waiting.run_id, holder.owner)
+    other = await resume(workflow, waiting.run_id, settings=Settings(journal=second))
     one_.decide(None, Decision(approved=True))
     other.decide(None, Decision(approved=False))
     assert await one_ == 4

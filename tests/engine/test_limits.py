@@ -22,13 +22,14 @@ from agentflow import (
     tool,
 )
 from agentflow.app import compile_workflow
-from agentflow.engine.budget import Ledger
+from agentflow.engine.budget import Account
 from agentflow.engine.runner import Runner
 from agentflow.events import Event, OperationStarted, StepStarted
 from agentflow.exceptions import BudgetExhausted
 from agentflow.testing import run_to_end
 from agentflow.tools import call
 from tests.definition.sound import Edges, last, one, spread, total, two
+from tests.engine.driving import approve_all, seconds_left, take_up
 from tests.engine.watching import until
 
 COUNT = {"chat": "model_calls", "tool": "tool_calls"}
@@ -272,12 +273,12 @@ async def test_time_at_work_adds_up_over_processes() -> None:
         event(RunInterrupted, hour + int(20e9), 6, reason=""),
     ]
     runner = Runner(compile_workflow(workflow), MemoryJournal(), "r", clock=lambda: now)
-    runner.recover(events[:3], "0")
+    take_up(runner, events[:3])
     later = Runner(compile_workflow(workflow), MemoryJournal(), "r", clock=lambda: now)
-    later.recover(events, "0")
+    take_up(later, events)
 
-    assert runner.account.seconds_left() == 10
-    assert later.account.seconds_left() == 0
+    assert seconds_left(runner) == 10
+    assert seconds_left(later) == -10
 
 
 async def test_nothing_is_begun_once_the_time_is_used_up() -> None:
@@ -301,14 +302,13 @@ async def test_waiting_for_a_person_is_not_time_at_work() -> None:
     runner.begin(1, "0")
     await runner.drive()
     clock[0] = int(3600e9)
-    (asked,) = runner.waiting()
-    runner.decide(asked, approved=True, by="ann", comment="")
+    approve_all(runner)
     state = await runner.drive()
 
     assert state.status == "done"
     again = Runner(compile_workflow(workflow), journal, "r", clock=lambda: clock[0])
-    again.recover((await journal.read("r"))[:-4], "0")
-    assert again.account.seconds_left() == 60
+    take_up(again, (await journal.read("r"))[:-4])
+    assert seconds_left(again) == 60
 
 
 async def test_an_approver_that_thinks_does_not_use_the_budget() -> None:
@@ -324,11 +324,11 @@ async def test_an_approver_that_thinks_does_not_use_the_budget() -> None:
     assert await run(workflow, 1, settings=Settings(approver=slow)) == 4
 
 
-def test_a_budget_of_money_needs_a_price() -> None:
+async def test_a_budget_of_money_needs_a_price() -> None:
     """Once a call was made whose price is not known, no other is made on a budget in dollars."""
-    ledger = Ledger(Budget(usd=1.0))
-    ledger.check("chat", "m")
-    ledger.settle({"input_tokens": 5, "output_tokens": 1})
+    account = Account("r", Budget(usd=1.0), lambda: 0)
+    hold, _ = await account.reserve([account.run], "chat", "m", None)
+    account.settle([account.run], hold, {"input_tokens": 5, "output_tokens": 1})
 
     with pytest.raises(BudgetExhausted, match="price is not known"):
-        ledger.check("chat", "m")
+        await account.reserve([account.run], "chat", "m", None)

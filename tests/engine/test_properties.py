@@ -17,6 +17,7 @@ from agentflow.engine.state import State, empty
 from agentflow.events import Event, Payload, StepFinished, decode, encode
 from agentflow.spec import from_data, to_data
 from agentflow.testing import run_to_end
+from tests.engine.driving import approve_all, take_up
 from tests.engine.pure import Pure
 from tests.engine.random_workflows import workflows
 
@@ -141,12 +142,10 @@ def test_the_runner_and_the_reducer_agree(
         journal = MemoryJournal()
         await journal.append("r", [decode(encode(e)) for e in events[:cut]])
         runner = Runner(compile_workflow(workflow), journal, "r")
-        runner.recover(await journal.read("r"), "0")
+        take_up(runner, await journal.read("r"))
         state = await runner.drive()
         while runner.waiting():
-            for asked in runner.waiting():
-                runner.decide(asked, approved=True, by="test", comment="")
-
+            approve_all(runner)
             state = await runner.drive()
 
         return ended.output, state.output.data if state.output is not None else state.error

@@ -9,10 +9,15 @@ import pytest
 
 from agentflow import (
     Context,
+    Decision,
+    MemoryJournal,
     RunError,
+    Settings,
     Workflow,
     each,
     operation,
+    resume,
+    run,
     step,
 )
 from agentflow.events import ArtifactKept, OperationFinished, OperationStarted
@@ -219,9 +224,39 @@ async def test_what_was_closed_is_made_anew() -> None:
         return number if ctx.shared("thing", lambda: Thing(ctx)).open else -1
 
     workflow = Workflow("w", start=before, end=after, edges=[before >> approve >> after])
+    settings = Settings(journal=MemoryJournal())
+    waiting = await run(workflow, 1, settings=settings).result()
+    again = await resume(workflow, waiting.run_id, settings=settings)
+    again.decide(None, Decision(approved=True))
 
-    assert (await run_to_end(workflow, 1)).output == 1
+    assert await again == 1
     assert log == ["made", "closed", "made", "closed"]
+
+
+async def test_what_is_open_stays_open_while_somebody_is_asked() -> None:
+    """Where a person answers at once, a step after the approval finds what the one before it has opened."""
+    log: list[str] = []
+
+    async def close() -> None:
+        log.append("closed")
+
+    def opened(ctx: Context) -> str:
+        ctx.on_close(close)
+        log.append("made")
+        return "thing"
+
+    @step
+    async def before(number: int, ctx: Context) -> int:
+        return number + len(ctx.shared("thing", lambda: opened(ctx)))
+
+    @step
+    async def after(number: int, ctx: Context) -> int:
+        return number + len(ctx.shared("thing", lambda: opened(ctx)))
+
+    workflow = Workflow("w", start=before, end=after, edges=[before >> approve >> after])
+
+    assert (await run_to_end(workflow, 1)).output == 11
+    assert log == ["made", "closed"]
 
 
 async def test_closing_that_fails_does_not_hide_the_result() -> None:

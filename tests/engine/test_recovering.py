@@ -41,6 +41,7 @@ from tests.definition.sound import (
     total,
     two,
 )
+from tests.engine.driving import approve_all, take_up
 from tests.engine.watching import until
 
 
@@ -50,18 +51,10 @@ async def cut_and_resume(sound: Sound, cut: int, events: list[Event], journal: A
     await journal.append(name, [decode(encode(e)) for e in events[:cut]])
     program = compile_workflow(workflow)
     runner = Runner(program, journal, name)
-    runner.recover(await journal.read(name), "0")
+    take_up(runner, await journal.read(name))
     state = await asyncio.wait_for(runner.drive(), 10)
-    for asked in runner.waiting():
-        runner.decide(asked, approved=True, by="test", comment="")
-
-    if runner.waiting():
-        state = await runner.drive()
-
     while runner.waiting():
-        for asked in runner.waiting():
-            runner.decide(asked, approved=True, by="test", comment="")
-
+        approve_all(runner)
         state = await runner.drive()
 
     return state.output.value(program.gives) if state.output is not None else state

@@ -38,6 +38,7 @@ from agentflow.events import (
 from agentflow.exceptions import RunRejected, RunWaiting
 from agentflow.testing import run_to_end
 from tests.definition.sound import SOUND, Edges, one, spread, total, two
+from tests.engine.driving import take_up
 
 sign = Approval("sign", of=int, prompt="Really?")
 signed = Workflow("signed", start=one, end=two, edges=[one >> sign >> two])
@@ -65,7 +66,7 @@ async def test_a_wait_goes_on_where_it_was() -> None:
     runner.observers.append(lambda e: runner.stop(RunInterrupted, "") if isinstance(e, TimerSet) else None)
     await runner.drive()
     later = Runner(compile_workflow(workflow), journal, "r", clock=lambda: int(3601e9))
-    later.recover(await journal.read("r"), "0")
+    take_up(later, await journal.read("r"))
     state = await asyncio.wait_for(later.drive(), 5)
     events = await journal.read("r")
 
@@ -148,8 +149,8 @@ async def test_two_answers_to_one_question() -> None:
     waiting = await run(signed, 1, settings=Settings(journal=journal)).result()
     again = await resume(signed, waiting.run_id, settings=Settings(journal=journal))
     (asked,) = again.runner.waiting()
-    again.runner.decide(asked, approved=True, by="ann", comment="")
-    again.runner.decide(asked, approved=False, by="bob", comment="")
+    again.runner.decide(asked.activation.id, asked.digest, approved=True, by="ann")
+    again.runner.decide(asked.activation.id, asked.digest, approved=False, by="bob")
     result = await again.result()
 
     assert (result.status, result.output) == ("done", 4)
@@ -218,7 +219,7 @@ async def test_nothing_is_left_while_a_run_waits() -> None:
 
     assert asyncio.all_tasks() == before
     assert not started.runner.timers
-    assert [a.id for a in started.runner.waiting()] == ["sign#1"]
+    assert [w.name for w in started.runner.waiting()] == ["sign#1"]
 
 
 async def test_the_line_after_an_approval_sees_what_was_approved() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,6 @@ from agentflow.events import (
 from agentflow.exceptions import JournalConflict, JournalDamaged, JournalError
 from agentflow.journal import Journal, RunRow
 from tests.journal.examples import EXAMPLES, chain, started
-
-
-@pytest.fixture(params=["memory", "sqlite", "sqlite full"])
-async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    kept: Journal = (
-        MemoryJournal()
-        if request.param == "memory"
-        else SqliteJournal(
-            tmp_path / "deep" / "journal.db", synchronous="FULL" if "full" in request.param else "NORMAL"
-        )
-    )
-    yield kept
-    await kept.close()
 
 
 def numbered(events: list[Any]) -> list[Any]:
@@ -125,7 +111,7 @@ async def test_runs_are_listed_newest_first(journal: Journal) -> None:
     rows = await journal.runs()
 
     assert [(r.run, r.status, r.events, r.started, r.updated) for r in rows] == [
-        ("asleep", "waiting", 2, 500, 501),
+        ("asleep", "open", 2, 500, 501),
         ("asked", "waiting", 2, 400, 401),
         ("done", "done", 2, 300, 301),
         ("stopped", "cancelled", 2, 200, 205),

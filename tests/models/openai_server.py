@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self, cast
+from zlib import crc32
 
 Body = dict[str, Any]
 
@@ -46,11 +47,12 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A request as it came in; the names of headers are in lower case."""
+    """A request as it came in; `raw` is its body, byte for byte. The names of headers are in lower case."""
 
     path: str
     body: Body
     headers: Mapping[str, str]
+    raw: bytes = b""
 
     @property
     def messages(self) -> list[Body]:
@@ -86,16 +88,19 @@ def fails(status: int, text: str = "no") -> Said:
 class OpenAIServer:
     """Serves `script`: answers in turn, or a function of the request. Strings are texts, dicts are JSON texts.
 
-    `url` is what OPENAI_BASE_URL would hold, `requests` is what came in, without the listing of models.
+    `url` is what OPENAI_BASE_URL would hold, `requests` is what came in, without the listing of models, and `answers` what
+    each was answered. Ids count up, or are made `by_request`, so that the same request is given the same ones.
     """
 
     script: Script = ()
     models: tuple[str, ...] = ("scripted-1", "scripted-2")
     requests: list[Received] = field(default_factory=list[Received])
+    answers: list[Said] = field(default_factory=list[Said])
+    by_request: bool = False
 
     def __enter__(self) -> Self:
-        self._turn = iter(self.script) if not callable(self.script) else None
         self._turns = threading.Lock()
+        self.begin(self.script)
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = False
@@ -112,20 +117,33 @@ class OpenAIServer:
         self._server.server_close()
         self._thread.join()
 
+    def begin(self, script: Script) -> None:
+        """Follow another script from here on."""
+        self.script, self.requests, self.answers = script, [], []
+        self._turn = iter(script) if not callable(script) else None
+
     def answer(self, request: Received) -> Said:
         """The next answer; a script that ran out says so to the client, as a server's failure."""
         with self._turns:
             self.requests.append(request)
-            if callable(self.script):
-                answer = self.script(request)
-            else:
-                assert self._turn is not None
-                answer = next(self._turn, fails(500, "the script has ended"))
+            self.answers.append(self._said(request))
+            return self.answers[-1]
+
+    def _said(self, request: Received) -> Said:
+        if callable(self.script):
+            answer = self.script(request)
+        else:
+            assert self._turn is not None
+            answer = next(self._turn, fails(500, "the script has ended"))
 
         if isinstance(answer, Said):
             return answer
 
         return Said(text=answer if isinstance(answer, str) else json.dumps(answer))
+
+    def number(self, request: Received) -> int:
+        """What the ids in the answer to `request` are made of."""
+        return crc32(request.raw) if self.by_request else len(self.requests)
 
 
 def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
@@ -140,16 +158,17 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             self._json(200, {"object": "list", "data": listing})
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
             request = Received(
                 path=self.path,
-                body=body,
+                body=json.loads(raw),
+                raw=raw,
                 headers={name.lower(): value for name, value in self.headers.items()},
             )
             said = owner.answer(request)
             owner.closing.wait(said.delay)
             try:
-                self._reply(request, said, len(owner.requests))
+                self._reply(request, said, owner.number(request))
             except OSError:
                 # The client has given up waiting, which is what some tests are about.
                 self.close_connection = True

@@ -1,7 +1,8 @@
-"""A recorder of operations for tests: it keeps them, and which of them stood inside which."""
+"""A recorder of operations for tests: it keeps them, serves what an earlier one kept, and answers for people and budgets."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,9 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentflow.context import Context, Operation, OperationKind, entered
+from agentflow.context import Context, Demand, Operation, OperationKind, Outcome, Verdict, entered
+from agentflow.events import ErrorInfo, Payload
+from agentflow.exceptions import AgentflowError
 
 _inside: ContextVar[Kept | None] = ContextVar("inside", default=None)
+
+Key = tuple[Any, ...]
+Answer = Callable[[str, Mapping[str, Any]], Verdict | Awaitable[Verdict]]
 
 
 @dataclass
@@ -21,6 +27,10 @@ class Kept:
     operation: Operation
     request: Any
     parent: Kept | None
+    key: Key = ()
+    once: bool = False
+    is_scope: bool = False
+    demand: Demand | None = None
     error: BaseException | None = None
     finished: bool = False
 
@@ -30,33 +40,96 @@ class Kept:
         own = f"{self.operation.kind} {self.operation.name}"
         return f"{self.parent.path} > {own}" if self.parent else own
 
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, as it would come back from a file."""
+        result = None if self.operation.result is None else Payload(raw=Payload(self.operation.result).json)
+        return Outcome(
+            result=result,
+            usage=self.operation.usage,
+            attributes=Payload(raw=Payload(self.operation.attributes).json).data,
+            error=None if self.error is None else _error(self.error),
+        )
+
+
+def _error(error: BaseException) -> ErrorInfo:
+    hint = error.hint if isinstance(error, AgentflowError) else ""
+    return ErrorInfo(kind=type(error).__name__, message=str(error), hint=hint)
+
 
 @dataclass
 class Recording:
-    """Implements `agentflow.context.Recorder`. `refuse` raises when an operation must not begin."""
+    """Implements `agentflow.context.Recorder`. `refuse` raises when an operation must not begin.
+
+    `known` are outcomes that are served, `person` answers questions, `granted` is what a budget allows a model to write.
+    """
 
     kept: list[Kept] = field(default_factory=list[Kept])
     text: str = ""
     refuse: Callable[[str, str], None] | None = None
+    known: Mapping[Key, Outcome] = field(default_factory=dict[Key, Outcome])
+    person: Answer | None = None
+    granted: int | None = None
+    asked: list[tuple[str, dict[str, Any], str]] = field(
+        default_factory=list[tuple[str, dict[str, Any], str]]
+    )
+    served: int = 0
+    ended: list[Kept] = field(default_factory=list[Kept])
+    things: dict[str, Any] = field(default_factory=dict[str, Any])
+    _counts: Counter[Key] = field(default_factory=Counter[Key])
 
     async def begin(
-        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any]
-    ) -> Operation:
+        self,
+        kind: OperationKind,
+        name: str,
+        request: Any,
+        attributes: Mapping[str, Any],
+        *,
+        once: bool = False,
+        demand: Demand | None = None,
+        is_scope: bool = False,
+    ) -> Operation | Outcome:
         if self.refuse is not None:
             self.refuse(kind, name)
 
+        parent = _inside.get()
+        key = self._key(parent.key if parent else (), kind, name, request)
+        if not is_scope and key in self.known:
+            self.served += 1
+            return self.known[key]
+
         operation = Operation(id=str(len(self.kept)), kind=kind, name=name, attributes=dict(attributes))
-        kept = Kept(operation=operation, request=request, parent=_inside.get())
+        operation.granted = self.granted if demand is not None else None
+        kept = Kept(operation, request, parent, key, once, is_scope, demand)
         self.kept.append(kept)
         _inside.set(kept)
         return operation
+
+    def _key(self, parent: Key, kind: str, name: str, request: Any) -> Key:
+        alike = (parent, kind, name, Payload(request).json)
+        self._counts[alike] += 1
+        return (*alike, self._counts[alike])
 
     async def finish(self, operation: Operation, error: BaseException | None) -> None:
         kept = self.kept[int(operation.id)]
         assert not kept.finished, "an operation finished twice"
         assert _inside.get() is kept, "an operation finished in another context than it began in"
         kept.finished, kept.error = True, error
+        self.ended.append(kept)
         _inside.set(kept.parent)
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
+        self.asked.append((tool, dict(arguments), prompt))
+        assert self.person is not None, f"nobody is there to be asked about `{tool}`"
+        verdict = self.person(tool, arguments)
+        return verdict if isinstance(verdict, Verdict) else await verdict
+
+    def is_bounded(self) -> bool:
+        return self.granted is not None
+
+    def key(self) -> str:
+        inside = _inside.get()
+        return f"run:step:{hash(inside.key)}" if inside else "run:step"
 
     def delta(self, text: str) -> None:
         self.text += text
@@ -65,10 +138,13 @@ class Recording:
         raise NotImplementedError
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
-        raise NotImplementedError
+        """Pools that tests share are closed by them."""
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
-        raise NotImplementedError
+        if key not in self.things:
+            self.things[key] = make()
+
+        return self.things[key]
 
     def output(self, step: str) -> Any:
         raise NotImplementedError
@@ -77,17 +153,35 @@ class Recording:
     def paths(self) -> list[str]:
         return [kept.path for kept in self.kept]
 
+    @property
+    def effects(self) -> list[Kept]:
+        """The model and tool calls that were made, in the order in which they ended."""
+        return [kept for kept in self.ended if not kept.is_scope]
+
+    def outcomes(self, count: int | None = None) -> dict[Key, Outcome]:
+        """How the first `count` calls ended, to be served to another recording; all of them when it is None."""
+        return {kept.key: kept.outcome for kept in self.effects[:count]}
+
     def one(self, kind: str, name: str) -> Kept:
         (found,) = [k for k in self.kept if (k.operation.kind, k.operation.name) == (kind, name)]
         return found
 
 
 @contextmanager
-def recorded(refuse: Callable[[str, str], None] | None = None) -> Generator[Recording, None, None]:
+def recorded(
+    refuse: Callable[[str, str], None] | None = None,
+    *,
+    known: Mapping[Key, Outcome] | None = None,
+    person: Answer | None = None,
+    granted: int | None = None,
+    shared: Mapping[str, Any] | None = None,
+    model: str = "",
+) -> Generator[Recording, None, None]:
     """Run the block as if inside a step; afterwards every operation that began must have finished."""
-    recording = Recording(refuse=refuse)
+    recording = Recording(refuse=refuse, known=known or {}, person=person, granted=granted)
+    recording.things.update(shared or {})
     inside = Context(
-        run_id="run", step="step", attempt=1, input=None, model="", root=Path(), recorder=recording
+        run_id="run", step="step", attempt=1, input=None, model=model, root=Path(), recorder=recording
     )
     with entered(inside):
         yield recording

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,12 @@ from agents import (
 from agents.mcp import MCPServerStdio
 from agents.testing import ScriptedModel, assistant_message, function_call
 
+from agentflow.context import Verdict
 from agentflow.evidence import Evidence
 from agentflow.exceptions import (
     AgentflowError,
     BudgetExhausted,
+    EffectInDoubt,
     GuardrailTripped,
     ModelOutputInvalid,
     ModelRefused,
@@ -41,7 +43,7 @@ from agentflow.exceptions import (
 from agentflow.models.agent import AgentCall, AgentResult, AgentSpec, run_agent
 from agentflow.models.calls import all_required
 from agentflow.models.pool import ModelPool
-from agentflow.tools import Tool, tool
+from agentflow.tools import tool
 from tests.models.openai_server import (
     Call,
     OpenAIServer,
@@ -365,51 +367,55 @@ async def test_servers_that_reuse_call_ids_are_put_up_with(call_id: str) -> None
     assert results(server.requests[2]) == ["3", "7"]
 
 
-async def test_a_call_that_needs_approval_is_refused_when_nobody_can_be_asked() -> None:
-    """Without an approver, the model is told that a person would have to agree; nothing is done."""
-    async with serving([calls("pay", amount=5), "I would pay 5"]) as (server, pool, model):
-        with recorded() as recording:
-            spec = AgentSpec(name="a", tools=(pay,))
-            await run_agent(AgentCall(spec=spec, text="go", model=model), pool)
+async def test_outside_of_a_run_nobody_is_asked() -> None:
+    """As in a unit test of the agent, a tool that needs approval is then simply called."""
+    async with serving([calls("pay", amount=5), "paid"]) as (server, pool, model):
+        await run_agent(AgentCall(spec=AgentSpec(name="a", tools=(pay,)), text="go", model=model), pool)
 
-    (told,) = results(server.requests[1])
-    assert "`pay` needs the approval of a person" in told
-    assert isinstance(recording.one("tool", "pay").error, ToolError)
+    assert results(server.requests[1]) == ["paid 5"]
 
 
 async def test_approval_is_asked_for_the_exact_arguments() -> None:
-    """Each call is decided by itself; a call with bad arguments is never asked about."""
-    asked: list[tuple[str, dict[str, Any]]] = []
+    """Each call is decided by itself; a call with bad arguments is never asked about, and each leaves a record."""
 
-    async def approve(tool: Tool[..., Any], arguments: dict[str, Any]) -> bool:
-        asked.append((tool.name, arguments))
-        return bool(arguments["amount"] < 10)
+    def person(tool: str, arguments: Mapping[str, Any]) -> Verdict:
+        approved = arguments["amount"] < 10
+        return Verdict(approved=approved, by="Ann", comment="" if approved else "too much")
 
     script: Script = [
         together(calls("pay", amount=5), calls("pay", amount=50), calls("pay", amount="all")),
         "done",
     ]
     async with serving(script) as (server, pool, model):
-        spec = AgentSpec(name="a", tools=(pay,))
-        await run_agent(AgentCall(spec=spec, text="go", model=model), pool, approve=approve)
+        with recorded(person=person) as recording:
+            spec = AgentSpec(name="a", tools=(pay,))
+            await run_agent(AgentCall(spec=spec, text="go", model=model), pool)
 
     paid, refused, invalid = results(server.requests[1])
-    assert sorted(arguments["amount"] for _, arguments in asked) == [5, 50]
+    assert [(tool, arguments) for tool, arguments, _ in recording.asked] == [
+        ("pay", {"amount": 5}),
+        ("pay", {"amount": 50}),
+    ]
+    assert recording.asked[0][2] == "Call `pay`? Pay somebody."
     assert paid == "paid 5"
-    assert refused == "a person refused this call of `pay`"
+    assert refused == "a person refused this call of `pay`: too much"
     assert "do not fit" in invalid
+    made = {kept.request["amount"]: kept for kept in recording.kept if kept.operation.name == "pay"}
+    assert {amount: kept.once for amount, kept in made.items()} == {5: True, 50: False, "all": False}
+    assert isinstance(made[50].error, ToolError)
 
 
-async def test_a_wait_for_approval_ends_the_run() -> None:
-    """An approver may stop the run to wait for a person; the model cannot talk its way around that."""
+@pytest.mark.parametrize("stop", [RunWaiting, EffectInDoubt])
+async def test_a_wait_for_a_person_ends_the_run(stop: type[AgentflowError]) -> None:
+    """The run may have to stop to wait for a person; the model cannot talk its way around that."""
 
-    async def approve(_: Tool[..., Any], __: dict[str, Any]) -> bool:
-        raise RunWaiting("ask Ann")
+    def person(_: str, __: Mapping[str, Any]) -> Verdict:
+        raise stop("ask Ann")
 
     async with serving([calls("pay", amount=5), "unreached"]) as (server, pool, model):
         call = AgentCall(spec=AgentSpec(name="a", tools=(pay,)), text="go", model=model)
-        with pytest.raises(RunWaiting, match="ask Ann"):
-            await run_agent(call, pool, approve=approve)
+        with recorded(person=person), pytest.raises(stop, match="ask Ann"):
+            await run_agent(call, pool)
 
     assert len(server.requests) == 1
 
@@ -567,8 +573,8 @@ def shop(tmp_path: Path, **options: Any) -> MCPServerStdio:
 async def test_tools_of_an_mcp_server_are_recorded_like_our_own(tmp_path: Path) -> None:
     """A server is started for the run, its tools are called, approved and recorded, and it is stopped after."""
 
-    async def approve(tool: Tool[..., Any], arguments: dict[str, Any]) -> bool:
-        return (tool.name, arguments) == ("order", {"item": "kettle"})
+    def person(tool: str, arguments: Mapping[str, Any]) -> Verdict:
+        return Verdict(approved=(tool, arguments) == ("order", {"item": "kettle"}), by="Ann")
 
     server = shop(tmp_path, require_approval={"always": {"tool_names": ["order"]}})
     script: Script = [
@@ -576,9 +582,9 @@ async def test_tools_of_an_mcp_server_are_recorded_like_our_own(tmp_path: Path) 
         "done",
     ]
     async with serving(script) as (http, pool, model):
-        with recorded() as recording:
+        with recorded(person=person) as recording:
             spec = AgentSpec(name="a", mcp_servers=(server,))
-            await run_agent(AgentCall(spec=spec, text="go", model=model), pool, approve=approve)
+            await run_agent(AgentCall(spec=spec, text="go", model=model), pool)
             connected = server.session is not None
 
     assert (connected, server.session) == (True, None)
@@ -597,6 +603,7 @@ async def test_tools_of_an_mcp_server_are_recorded_like_our_own(tmp_path: Path) 
     ordered = [kept for kept in recording.kept if kept.operation.name == "order"]
     assert [kept.operation.attributes["effect"] for kept in ordered] == ["write", "write"]
     assert [kept.error is None for kept in ordered] == [True, False]
+    assert (stocked.once, [kept.once for kept in ordered]) == (False, [True, False])
 
 
 async def test_an_mcp_server_that_does_not_start_is_named(tmp_path: Path) -> None:

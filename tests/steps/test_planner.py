@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,23 @@ from agentflow import (
     Tool,
     ToolError,
     Workflow,
+    context,
     run,
     tool,
 )
+from agentflow.context import current
 from agentflow.events import OperationFinished, OperationStarted
+from agentflow.exceptions import (
+    AgentflowError,
+    BudgetExhausted,
+    EffectInDoubt,
+    JournalUnwritable,
+    RunCancelled,
+    RunRejected,
+    RunWaiting,
+)
+from agentflow.models.pool import ModelPool
+from tests.models.recording import Recording, recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +159,13 @@ async def test_a_call_waits_for_those_it_needs_and_uses_their_result() -> None:
 
 
 async def test_what_goes_wrong_is_told_to_the_model_which_plans_again() -> None:
-    """An unknown tool, bad arguments, a tool's error and a tool that needs a person: each is an observation."""
+    """An unknown tool, bad arguments and a tool's error: each is an observation."""
     calls = Calls()
     plan = [
         turn(
             {"id": "c1", "tool": "fnd", "arguments": {"query": "a"}},
             {"id": "c2", "tool": "find", "arguments": {"qery": "a"}},
             {"id": "c3", "tool": "open_page", "arguments": {"url": "http://broken"}},
-            {"id": "c4", "tool": "pay", "arguments": {"amount": 5}},
         ),
         turn({"id": "c5", "tool": "find", "arguments": {"query": "b"}}),
         turn(done=True),
@@ -166,9 +178,87 @@ async def test_what_goes_wrong_is_told_to_the_model_which_plans_again() -> None:
     assert "`query`" in seen["c2"]["error"]
     assert "`find` takes `query`, `limit`" in seen["c2"]["error"]
     assert seen["c3"]["error"] == "the page is broken try another"
-    assert "approval" in seen["c4"]["error"]
     assert calls.seen == [("open_page", "http://broken"), ("find", "b")]
     assert len(result.unwrap()) == 1
+
+
+async def planned_alone(
+    plan: Sequence[Any], tools: Sequence[Tool[..., Any]], person: Any = None, refuse: Any = None
+) -> tuple[Any, Recording, ScriptedModel]:
+    """Run a planner by itself, with a person who answers at once."""
+    model = ScriptedModel([[item] for item in plan])
+    planner = Planner("plan", takes=str, gives=list[Evidence], tools=tools)
+    shared = {"models": ModelPool({}, extra={"m": model})}
+    with recorded(refuse, person=person, shared=shared, model="scripted/m") as recording:
+        inside = current()
+        assert inside is not None
+        return await planner.execute("what?", inside), recording, model
+
+
+def pay_turn(*amounts: Any) -> Any:
+    return turn(*({"id": f"c{a}", "tool": "pay", "arguments": {"amount": a}} for a in amounts))
+
+
+async def test_calls_that_need_a_person_ask_at_the_same_time() -> None:
+    """Each call of one plan is asked about before any is answered; a refusal is told with the person's reason."""
+    calls = Calls()
+    all_asked = asyncio.Event()
+    asked: list[int] = []
+
+    async def person(tool: str, arguments: Mapping[str, Any]) -> context.Verdict:
+        asked.append(arguments["amount"])
+        if len(asked) == 2:
+            all_asked.set()
+
+        await all_asked.wait()
+        return context.Verdict(approved=arguments["amount"] < 10, by="Ann", comment="too much")
+
+    plan = [pay_turn(5, 50, "all"), turn(done=True)]
+    found, recording, model = await planned_alone(plan, calls.tools, person)
+
+    seen = {o["id"]: o for o in told(model, 1)["observations"]}
+    assert calls.seen == [("pay", 5)]
+    assert (seen["c5"]["text"], seen["c50"]["error"]) == (
+        "paid",
+        "a person refused this call of `pay`: too much",
+    )
+    assert "do not fit" in seen["call"]["error"]
+    assert [e.source for e in found] == ["tool:pay"]
+    made = {k.request["amount"]: k.once for k in recording.kept if k.operation.name == "pay"}
+    assert made == {5: True, 50: False, "all": False}
+
+
+@pytest.mark.parametrize(
+    "stop", [BudgetExhausted, EffectInDoubt, RunCancelled, RunRejected, RunWaiting, JournalUnwritable]
+)
+async def test_what_ends_the_step_is_not_told_and_leaves_no_call_running(stop: type[AgentflowError]) -> None:
+    """When one call ends the step, those beside it are cancelled and over before the step is."""
+    over: list[str] = []
+    begun = asyncio.Event()
+
+    @tool
+    async def slow() -> str:
+        """Take long."""
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            over.append("slow")
+
+        return ""
+
+    @tool
+    async def ending() -> str:
+        """End the step."""
+        await begun.wait()
+        raise stop("enough")
+
+    wanted = ({"id": name, "tool": name, "arguments": {}} for name in ("slow", "ending"))
+    with pytest.raises(stop, match="enough"):
+        await planned_alone([turn(*wanted)], [slow, ending])
+
+    assert over == ["slow"]
 
 
 async def test_max_calls_holds_within_one_plan() -> None:

@@ -1,0 +1,19 @@
+"""The composition root: puts a definition, a journal, models and observers together, and runs."""
+
+from agentflow.app.compose import Settings as Settings
+from agentflow.app.compose import compile_workflow as compile_workflow
+from agentflow.app.compose import new_run_id as new_run_id
+from agentflow.app.compose import run as run
+from agentflow.app.handle import Approver as Approver
+from agentflow.app.handle import Run as Run
+from agentflow.app.inputs import coerce_input as coerce_input
+from agentflow.app.outside import cancel as cancel
+from agentflow.app.outside import is_due as is_due
+from agentflow.app.outside import waiting_in as waiting_in
+from agentflow.app.result import Decision as Decision
+from agentflow.app.result import Pending as Pending
+from agentflow.app.result import Result as Result
+from agentflow.app.result import answer_hint as answer_hint
+from agentflow.app.result import user_name as user_name
+from agentflow.app.resuming import load as load
+from agentflow.app.resuming import resume as resume

@@ -1,0 +1,184 @@
+"""A run from its parts: a definition, a journal, models, observers."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from agentflow.app.handle import Approver, Run
+from agentflow.app.inputs import coerce_input
+from agentflow.app.lease import Lease
+from agentflow.engine.graph import Program, bind
+from agentflow.engine.runner import Observer, Runner, Scope
+from agentflow.events import adapter
+from agentflow.exceptions import ProjectError
+from agentflow.journal import Journal
+from agentflow.journal.memory import MemoryJournal
+from agentflow.path import MapStep
+from agentflow.spec import WorkflowSpec, to_data
+from agentflow.tools import Tool
+from agentflow.version import VERSION
+from agentflow.workflow import Workflow
+
+T = TypeVar("T")
+# It names a folder of artifacts and stands in commands, so it must be plain.
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run is given beside its definition and input.
+
+    `prices` are of models that the price list does not know, or that cost something else here: `Price` by model name.
+    """
+
+    journal: Journal | None = None
+    model: str = "embedded"
+    models: Mapping[str, Any] | None = None
+    prices: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    root: Path | None = None
+    observers: Sequence[Observer] = ()
+    approver: Approver | None = None
+    scope: Scope | None = None
+
+
+_programs: WeakKeyDictionary[Workflow[Any, Any], Program] = WeakKeyDictionary()
+
+
+def compile_workflow(workflow: Workflow[Any, Any]) -> Program:
+    """The workflow as the engine runs it; made once for each workflow."""
+    known = _programs.get(workflow)
+    if known is None:
+        children = {name: compile_workflow(child) for name, child in workflow.children()}
+        known = bind(workflow.spec, workflow.steps, children, workflow.types)
+        _programs[workflow] = known
+
+    return known
+
+
+def new_run_id(name: str) -> str:
+    """A name for a run that sorts by time and reads well: `research-261123-081530-4f2a`."""
+    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def run(
+    workflow: Workflow[Any, T],
+    value: Any,
+    *,
+    run_id: str | None = None,
+    attributes: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
+) -> Run[T]:
+    """A new run of `workflow` on `value`; await it for the output, or iterate its `events()`.
+
+    `value` is what the workflow takes, or plain data that fits it. Without `settings`, the run is kept in memory and
+    uses the embedded model.
+    """
+    settings = settings or Settings()
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ProjectError(
+            f"`{run_id}` cannot name a run", hint="use letters, digits, `.`, `_` and `-`, at most 128 of them"
+        )
+
+    checked = coerce_input(workflow, value)
+    refuse_unpriced(workflow, settings)
+    runner = runner_of(workflow, run_id or new_run_id(workflow.name), settings)
+    runner.input = checked
+    runner.begin(checked, VERSION, dict(attributes or {}), to_data(workflow.spec))
+    return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
+
+
+def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease) -> Run[T]:
+    """The run as its caller holds it."""
+
+    def read(tool: str, result: Any) -> Any:
+        """The result that a person gives for a call, as the tool would have given it."""
+        known = next((t for t in tools_of(workflow) if t.name == tool), None)
+        if known is None or known.gives is Any:
+            return result
+
+        try:
+            return adapter(known.gives).validate_python(result)
+        except ValueError as error:
+            raise ProjectError(
+                f"this is no result of `{tool}`: {error}",
+                hint="give it as JSON, as the tool would have given it",
+            ) from None
+
+    return Run(runner, lease, approver=settings.approver, reader=read)
+
+
+def tools_of(workflow: Workflow[Any, Any]) -> Iterator[Tool[..., Any]]:
+    """The tools that planners and agents of a workflow are given."""
+    for step in workflow.steps.values():
+        body: Any = step.body if isinstance(step, MapStep) else step
+        found = getattr(body, "tools", ())
+        yield from found.values() if isinstance(found, Mapping) else found
+
+    for _, child in workflow.children():
+        yield from tools_of(child)
+
+
+def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> Runner:
+    """The engine's side of a run."""
+    pool = _pool_with(settings) if settings.models else None
+    shared: dict[str, Any] = {"prices": dict(settings.prices)}
+    runner = Runner(
+        compile_workflow(workflow),
+        settings.journal or MemoryJournal(),
+        run_id,
+        model=settings.model,
+        root=settings.root,
+        shared=shared if pool is None else {**shared, "models": pool},
+        observers=settings.observers,
+        scope=settings.scope,
+    )
+    if pool is not None:
+        runner.closers.append(pool.aclose)
+
+    return runner
+
+
+def _pool_with(settings: Settings) -> Any:
+    import os
+
+    from agentflow.models.pool import ModelPool  # loads the SDK
+
+    return ModelPool(os.environ, extra=settings.models, prices=settings.prices)
+
+
+def refuse_unpriced(workflow: Workflow[Any, Any], settings: Settings) -> None:
+    """Raise `ProjectError` where money is bounded and the price of a model is not known: that bound could not be held."""
+    if not _bounds_money(workflow.spec):
+        return
+
+    from agentflow.models.pricing import is_priced  # loads the price list
+
+    named = {str(step.options["model"]) for step in _steps_of(workflow.spec) if step.options.get("model")}
+    for model in sorted({settings.model, *named}):
+        if not is_priced(model, settings.prices):
+            raise ProjectError(
+                f"workflow `{workflow.name}` has a budget in usd, and the price of `{model}` is not known",
+                hint=f'give it under `[tool.agentflow.prices]`: "{model}" = {{ input = 0.2, output = 0.8 }} (usd per million '
+                "tokens), or bound `tokens` instead",
+            )
+
+
+def _bounds_money(spec: WorkflowSpec) -> bool:
+    budgets = [spec.budget, *(step.budget for step in spec.steps)]
+    return any(budget is not None and budget.usd is not None for budget in budgets) or any(
+        _bounds_money(step.workflow) for step in spec.steps if step.workflow is not None
+    )
+
+
+def _steps_of(spec: WorkflowSpec) -> Iterator[Any]:
+    for step in spec.steps:
+        yield step
+        if step.workflow is not None:
+            yield from _steps_of(step.workflow)

@@ -1,0 +1,131 @@
+"""What a step did in its earlier attempts, so that a new one need not do it again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentflow.context import Outcome
+from agentflow.engine.state import CUT_OFF
+from agentflow.events import (
+    ErrorInfo,
+    Event,
+    OperationFinished,
+    OperationResolved,
+    OperationStarted,
+    Payload,
+    StepFailed,
+)
+
+# Failures that lie outside of what a step did so far: a new attempt goes on from there. After any other one it asks its
+# models anew, as the same answers would fail the same way again.
+PASSING = frozenset({"BudgetExhausted", "ModelUnreachable", "ModelTimeout", "ModelRefused", "StepTimeout"})
+SCOPES = frozenset({"plan", "agent"})
+
+
+@dataclass(slots=True)
+class Entry:
+    """One operation of an earlier attempt; `outcome` is None where none is known."""
+
+    operation: str
+    kind: str
+    name: str
+    once: bool
+    parent: bytes
+    outcome: Outcome | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.outcome is not None and (self.outcome.error is None or self.kind not in SCOPES)
+
+
+def key_of(parent: bytes, kind: str, name: str, request: Payload | None, nth: int) -> bytes:
+    """What names a call within a step: under what, of what, asked for what, and for which time."""
+    digest = hashlib.sha256(parent)
+    digest.update(f"\0{kind}\0{name}\0{nth}\0".encode())
+    digest.update(request.json if request is not None else b"")
+    return digest.digest()
+
+
+@dataclass(slots=True)
+class Record:
+    """The operations of one activation. What is the same call again is known by what was asked, not by its place."""
+
+    entries: dict[bytes, Entry] = field(default_factory=dict[bytes, Entry])
+    keys: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    # Finished effects that must not be repeated, by name and request, wherever in the step they were asked for.
+    done: dict[bytes, Outcome] = field(default_factory=dict[bytes, Outcome])
+    _requests: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def add(self, event: Event) -> None:
+        """Take in an event of the activation."""
+        match event:
+            case OperationStarted():
+                self._started(event)
+            case OperationFinished():
+                self._finished(event.operation, event.result, event.usage, event.attributes, event.error)
+            case OperationResolved():
+                self._resolved(event)
+            case StepFailed():
+                self._failed(event.error)
+            case _:
+                pass
+
+    def _started(self, event: OperationStarted) -> None:
+        parent = self.keys.get(event.parent, b"")
+        key = self.keys[event.operation] = key_of(parent, event.kind, event.name, event.request, event.nth)
+        self.entries[key] = Entry(event.operation, event.kind, event.name, event.once, parent)
+        if event.once:
+            self._requests[event.operation] = key_of(b"", event.kind, event.name, event.request, event.nth)
+
+    def _finished(
+        self, operation: str, result: Payload | None, usage: Any, attributes: Any, error: ErrorInfo | None
+    ) -> None:
+        entry = self.entries.get(self.keys.get(operation, b""))
+        if entry is None or entry.operation != operation:
+            return
+
+        if error is not None and (error.kind == "CancelledError" or (entry.once and error.kind in CUT_OFF)):
+            return
+
+        entry.outcome = Outcome(result=result, usage=usage, attributes=attributes or {}, error=error)
+        if entry.once and error is None:
+            self.done[self._requests[operation]] = entry.outcome
+
+    def _resolved(self, event: OperationResolved) -> None:
+        if event.verdict == "done":
+            self._finished(event.operation, event.result or Payload(raw=b"null"), None, None, None)
+        elif event.verdict == "fail":
+            said = f": {event.comment}" if event.comment else ""
+            error = ErrorInfo(kind="ToolError", message=f"{event.by} says that it was not done{said}")
+            self._finished(event.operation, None, None, None, error)
+
+    def _failed(self, error: ErrorInfo) -> None:
+        """What a retry may rely on: all that went well, or only what must not be done twice."""
+        goes_on = error.kind in PASSING
+        self.entries = {
+            key: entry
+            for key, entry in self.entries.items()
+            if (entry.once and entry.outcome is None)
+            or ((entry.once or goes_on) and entry.outcome is not None and entry.outcome.error is None)
+        }
+
+    def known(self, key: bytes, kind: str, name: str, request: Payload | None, nth: int) -> Entry | None:
+        """What an earlier attempt recorded of this very call."""
+        if not self.entries and not self.done:
+            return None
+
+        entry = self.entries.get(key)
+        if entry is None and (outcome := self.done.get(key_of(b"", kind, name, request, nth))) is not None:
+            return Entry("", kind, name, once=True, parent=b"", outcome=outcome)
+
+        return entry
+
+    def unserved(self, kind: str, parent: bytes, served: Mapping[bytes, Any]) -> int:
+        """How many finished calls of this kind the record holds under `parent` that were not asked for again."""
+        return sum(
+            entry.kind == kind and entry.parent == parent and entry.outcome is not None and key not in served
+            for key, entry in self.entries.items()
+        )

@@ -1,0 +1,116 @@
+"""Who drives a run of a SQLite journal, and what others ask of that one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from agentflow.journal import Lease, Request
+from agentflow.journal.database import Database
+from agentflow.journal.refusals import was_pruned
+
+
+class Desk:
+    """Leases and requests."""
+
+    def __init__(self, file: Database) -> None:
+        self._file = file
+        # What was seen last, by run, and the state of the file at that time.
+        self._seen: dict[str, tuple[tuple[int, ...], list[Request]]] = {}
+        self._changes = 0
+
+    def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        with self._file.transaction():
+            known = self.holder_in_transaction(run)
+            if known is not None and known.owner != owner:
+                return known
+
+            self._refuse_pruned(run)
+            self._file.connection.execute("replace into leases values (?,?,?)", (run, owner, until))
+
+        return None
+
+    def release(self, run: str, owner: str) -> None:
+        with self._file.transaction():
+            self._file.connection.execute("delete from leases where run = ? and owner = ?", (run, owner))
+
+    def holder(self, run: str) -> Lease | None:
+        with self._file.snapshot():
+            return self.holder_in_transaction(run)
+
+    def holder_in_transaction(self, run: str) -> Lease | None:
+        row = self._file.connection.execute("select * from leases where run = ?", (run,)).fetchone()
+        lease = None if row is None else _lease(row)
+        return lease if lease is not None and lease.is_live() else None
+
+    def driven(self) -> set[str]:
+        """The runs with a live lease, within the snapshot of the caller."""
+        leases = [_lease(row) for row in self._file.connection.execute("select * from leases")]
+        return {lease.run for lease in leases if lease.is_live()}
+
+    def _refuse_pruned(self, run: str) -> None:
+        if self._file.connection.execute("select 1 from pruned where run = ?", (run,)).fetchone():
+            raise was_pruned(run)
+
+    def send(self, run: str, body: Any) -> int:
+        values = (run, time.time_ns(), json.dumps(body))
+        with self._file.transaction():
+            self._refuse_pruned(run)
+            sent = self._file.connection.execute(
+                "insert into requests (run, at, body) values (?,?,?)", values
+            )
+
+        self._changes += 1
+        assert sent.lastrowid is not None
+        return sent.lastrowid
+
+    def requests(self, run: str) -> list[Request]:
+        with self._file.errors():
+            self._file.follow()
+            # Tells of commits by others only, so our own are counted.
+            (version,) = self._file.connection.execute("pragma data_version").fetchone()
+            state = version, self._changes, self._file.opened
+            known = self._seen.get(run)
+            if known is None or known[0] != state:
+                known = self._seen[run] = (state, self._requests(run))
+
+        return list(known[1])
+
+    def _requests(self, run: str) -> list[Request]:
+        rows = self._file.connection.execute(
+            "select id, at, body from requests where run = ? order by id", (run,)
+        )
+        return [Request(id=id_, run=run, at=at, body=_body(body)) for id_, at, body in rows]
+
+    def take(self, run: str, request: int) -> bool:
+        with self._file.transaction():
+            taken = self._file.connection.execute(
+                "delete from requests where run = ? and id = ?", (run, request)
+            )
+
+        self._changes += 1
+        return taken.rowcount == 1
+
+    def forget(self, run: str) -> None:
+        """Remove a run's lease and requests, within the transaction of the caller."""
+        self._file.connection.execute("delete from leases where run = ?", (run,))
+        self._file.connection.execute("delete from requests where run = ?", (run,))
+        self._changes += 1
+
+
+def _lease(row: Sequence[Any]) -> Lease:
+    run, owner, until = row
+    if not (isinstance(run, str) and isinstance(owner, str) and isinstance(until, int)):
+        raise sqlite3.DatabaseError("a lease is not what was written")
+
+    return Lease(run=run, owner=owner, until=until)
+
+
+def _body(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError):
+        raise sqlite3.DatabaseError("a request is not what was written") from None

@@ -1,0 +1,121 @@
+"""The tables of a journal in SQLite, and how those of older versions become them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import zlib
+from collections.abc import Callable
+
+from agentflow.journal import MARK, said
+
+SCHEMA = 2
+
+# `runs` repeats what follows from the events, for two reasons: lists need not read them, and an end that was lost is noticed.
+_RUNS = """
+create table runs (id integer primary key, run text not null unique, workflow text not null, status text not null,
+  started integer not null, updated integer not null, events integer not null, head blob not null,
+  seal integer not null);
+create index runs_by_start on runs (started);
+create index runs_by_status on runs (status, started);
+create table uses (run integer not null, digest text not null, primary key (run, digest)) without rowid;
+create index uses_by_digest on uses (digest);
+create table leases (run text primary key, owner text not null, until integer not null) without rowid;
+create table requests (id integer primary key autoincrement, run text not null, at integer not null,
+  body text not null);
+create index requests_by_run on requests (run);
+create table pruned (id integer primary key, run text not null unique, workflow text not null, status text not null,
+  started integer not null, updated integer not null, events integer not null, head blob not null,
+  seal integer not null, pruned_at integer not null);
+create index pruned_by_start on pruned (started);
+"""
+_EVENTS = """
+create table events (run integer not null, seq integer not null, at integer not null, type text not null,
+  data blob not null, hash blob not null, primary key (run, seq)) without rowid;
+create table payloads (digest text primary key, data blob not null) without rowid;
+"""
+# Rows of `runs` as they are now, made from the tables of format 1.
+_ROWS_OF_1 = """
+select known.id, known.run, known.workflow, said_of(last.type, last.data) as status, known.started,
+  last.at as updated, last.seq as events, last.hash as head,
+  seal_of(known.run, known.workflow, said_of(last.type, last.data), known.started, last.at, last.seq, last.hash) as seal
+from {runs} as known join {events} as last on last.run = known.id
+where last.seq = (select max(seq) from {events} where run = known.id)
+"""
+# An event and the row of its run in one statement, which needs no transaction around it: a third less work.
+_APPENDED = (
+    """create temp view appended as select run, seq, at, type, data, hash, 0 as seal from main.events""",
+    """create temp trigger append_one instead of insert on appended begin
+      insert into events values (new.run, new.seq, new.at, new.type, new.data, new.hash);
+      update runs set updated = new.at, events = new.seq, head = new.hash, seal = new.seal
+        where id = new.run and events = new.seq - 1;
+      select raise(abort, 'the run is not what it was') where changes() = 0;
+    end""",
+)
+_STAND_IN = re.compile(rb'"' + re.escape(MARK).encode() + rb'":"(sha256:[0-9a-f]{64})"')
+
+
+def seal(run: str, workflow: str, status: str, started: int, updated: int, events: int, head: bytes) -> int:
+    """A checksum of a row of `runs`, by which one that was altered is known."""
+    text = f"{run}\0{workflow}\0{status}\0{started}\0{updated}\0{events}\0"
+    return zlib.crc32(head, zlib.crc32(text.encode()))
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables of a new journal."""
+    _run(db, _EVENTS + _RUNS)
+
+
+def prepare(db: sqlite3.Connection) -> None:
+    """Make what a connection needs to append."""
+    for statement in _APPENDED:
+        db.execute(statement)
+
+
+def migrate(db: sqlite3.Connection, version: int) -> None:
+    """Bring the tables of an older version up, within the transaction of the caller."""
+    while version < SCHEMA:
+        _MIGRATIONS[version](db)
+        version += 1
+
+
+def show_as_new(db: sqlite3.Connection) -> None:
+    """Have a file of format 1 that may only be read answer as one of today, by views beside it."""
+    _add_functions(db)
+    rows = _ROWS_OF_1.format(runs="main.runs", events="main.events")
+    db.execute(f"create temp view runs as {rows}")
+    for table in ("leases", "requests", "pruned"):
+        statement = next(s for s in _RUNS.split(";") if f"create table {table} " in s)
+        db.execute(statement.replace("create table", "create temp table"))
+
+
+def _from_1(db: sqlite3.Connection) -> None:
+    """Runs are summed up in their rows; payloads know who uses them; there are leases, requests and pruned runs."""
+    _add_functions(db)
+    db.execute("alter table runs rename to runs_of_1")
+    _run(db, _RUNS)
+    db.execute("insert into runs " + _ROWS_OF_1.format(runs="runs_of_1", events="events"))
+    for run, data in db.execute("select run, data from events where instr(data, ?)", (MARK.encode(),)):
+        uses = [(run, digest.decode()) for digest in _STAND_IN.findall(data)]
+        db.executemany("insert or ignore into uses values (?,?)", uses)
+
+    db.execute("drop table runs_of_1")
+
+
+_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+
+
+def _run(db: sqlite3.Connection, statements: str) -> None:
+    # One by one: `executescript` would commit first.
+    for statement in filter(str.strip, statements.split(";")):
+        db.execute(statement)
+
+
+def _add_functions(db: sqlite3.Connection) -> None:
+    db.create_function("said_of", 2, _said_of, deterministic=True)
+    db.create_function("seal_of", 7, seal, deterministic=True)
+
+
+def _said_of(kind: str, data: bytes) -> str:
+    return said(kind, json.loads(data)["error"]["kind"] if kind == "run.failed" else "")

@@ -1,0 +1,89 @@
+"""Runs whose processes are killed: each comes to the same end, and nothing that must happen once happens twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from agentflow import MemoryJournal, Settings, run
+from agentflow.testing import CrashingJournal
+from tests.durability.fence import contested
+from tests.durability.reports import report_of
+
+
+def test_a_process_may_die_at_any_event(tmp_path: Path) -> None:
+    """Killed once after each of its events in turn, a run is finished by another process as if nothing had happened."""
+    report = report_of("matrix", "once", tmp_path)
+
+    assert report["broken"] == {}, report["said"]
+    assert report["points"] == report["counts"]["killed"] > 120
+    assert report["counts"]["in doubt"] > 0
+
+
+def test_a_process_may_die_in_a_resume(tmp_path: Path) -> None:
+    """The same where the process that takes the run up is killed as well."""
+    report = report_of("matrix", "twice", tmp_path)
+
+    assert report["broken"] == {}, report["said"]
+    assert report["counts"]["killed"] > report["points"] > 50
+
+
+@pytest.mark.parametrize(
+    "how", ["some", pytest.param("all", marks=[pytest.mark.slow, pytest.mark.timeout(0)])]
+)
+def test_the_workflows_of_this_project_may_die(tmp_path: Path, how: str) -> None:
+    """With the embedded model, a real browser and approvals: the same output, each letter and form sent once."""
+    report = report_of("samples", how, tmp_path, seconds=100 if how == "some" else 3600)
+
+    assert report["broken"] == {}, report["said"]
+    assert report["counts"]["killed"] == report["points"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_runs_that_are_killed_at_any_moment(tmp_path: Path) -> None:
+    """Eight runs at a time in one journal, killed also between their events, for minutes."""
+    seconds = float(os.environ.get("AGENTFLOW_SOAK_SECONDS", "600"))
+    report = report_of("soak", seconds, tmp_path, seconds=seconds + 120)
+    print(report["counts"])
+
+    assert report["broken"] == {}, (report["seed"], report["said"])
+    assert report["counts"]["killed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("how", "loser"), [("leased", "RunBusy"), ("unleased", "JournalConflict")], ids=["leased", "unleased"]
+)
+def test_two_processes_take_up_one_run(tmp_path: Path, how: str, loser: str) -> None:
+    """Of two processes that resume at the same moment one goes on; the other stops before it does anything twice.
+
+    With leases it is refused at once; without, the journal takes only one event of each number.
+    """
+    report = report_of("fence", how, 200, tmp_path)
+
+    assert report["broken"] == {}, report["said"]
+    ends = {end for pair in report["outcomes"] for end in pair.split(" + ")}
+    assert ends <= {"done", "waiting", "over", loser, "ProjectError"}, report["outcomes"]
+    assert loser in ends, report["outcomes"]
+
+
+async def test_a_crashing_journal_commits_event_by_event() -> None:
+    """It crashes right after the event that was asked for, and the rest of the batch is lost."""
+    inner = MemoryJournal()
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    journal = CrashingJournal(inner, after=2, crash=crash)
+    with pytest.raises(KeyboardInterrupt):
+        await run(contested, 1, run_id="r", settings=Settings(journal=journal)).result()
+
+    assert len(await inner.read("r")) == 2
+
+
+def test_a_crashing_journal_counts_from_one() -> None:
+    """There is nothing on disk before the first event."""
+    with pytest.raises(ValueError, match="count from 1"):
+        CrashingJournal(MemoryJournal(), after=0)

@@ -1,0 +1,308 @@
+"""Files of older versions: brought up on opening to write, read as they are on opening to read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from agentflow import SqliteJournal
+from agentflow.events import ApprovalAsked, ErrorInfo, Event, Payload, RunFailed, RunFinished, chained, encode
+from agentflow.exceptions import JournalDamaged, JournalError
+from agentflow.journal import canonical, schema
+from tests.journal.examples import chain, started
+from tests.journal.processes import begun
+
+LATER = time.time_ns() + 3_600_000_000_000
+# As version 0.1.0 made them.
+TABLES_OF_1 = """
+create table runs (id integer primary key, run text not null unique, workflow text not null, started integer not null);
+create table events (run integer not null, seq integer not null, at integer not null, type text not null,
+  data blob not null, hash blob not null, primary key (run, seq)) without rowid;
+create table payloads (digest text primary key, data blob not null) without rowid;
+pragma user_version=1;
+"""
+RUNS: dict[str, list[Event]] = {
+    "long": [*chain("long", 30), RunFinished(seq=31, at=5000, output=Payload(1))],
+    "large": chain("large", 4, at=2000, size=20_000),
+    "same": chain("same", 3, at=3000, size=20_000),
+    "odd": [started("odd", at=4000, input=Payload({"$payload": "sha256:0"}))],
+    "rejected": [
+        started("rejected", at=5000),
+        RunFailed(seq=2, at=5001, step="a", error=ErrorInfo(kind="RunRejected", message="no")),
+    ],
+    "failed": [
+        started("failed", at=6000),
+        RunFailed(seq=2, at=6001, step="a", error=ErrorInfo(kind="E", message="")),
+    ],
+    "asked": [
+        started("asked", at=7000),
+        ApprovalAsked(seq=2, at=7001, step="a", digest="d", prompt="$payload"),
+    ],
+}
+STATUSES = {
+    "asked": "waiting",
+    "failed": "failed",
+    "rejected": "rejected",
+    "odd": "open",
+    "same": "open",
+    "large": "open",
+    "long": "done",
+}
+
+
+def write_1(path: Path) -> None:
+    """A journal of format 1 with these runs."""
+    import hashlib
+
+    db = sqlite3.connect(path)
+    db.execute("pragma journal_mode=wal")
+    db.executescript(TABLES_OF_1)
+    for id_, (run, events) in enumerate(RUNS.items(), 1):
+        db.execute("insert into runs values (?,?,?,?)", (id_, run, "w", events[0].at))
+        head = b""
+        for event in events:
+            data = canonical(event)
+            head = chained(head, data)
+            db.execute(
+                "insert into events values (?,?,?,?,?,?)", (id_, event.seq, event.at, event.type, data, head)
+            )
+            for raw in payloads_of(event):
+                digest = "sha256:" + hashlib.sha256(raw).hexdigest()
+                db.execute("insert or ignore into payloads values (?,?)", (digest, raw))
+
+    db.commit()
+    db.close()
+
+
+def payloads_of(event: Event) -> list[bytes]:
+    """What of an event is kept beside it."""
+    found: list[bytes] = []
+
+    def seen(raw: bytes) -> bytes:
+        if len(raw) > 8192 or b"$payload" in raw:
+            found.append(raw)
+
+        return raw
+
+    encode(event, seen)
+    return found
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    write_1(tmp_path / "old.db")
+    return tmp_path / "old.db"
+
+
+async def check(journal: SqliteJournal) -> None:
+    """Everything is there as it was."""
+    for run, events in RUNS.items():
+        assert await journal.read(run) == events
+
+    rows = await journal.runs()
+    assert {row.run: row.status for row in rows} == STATUSES
+    assert [row.head for row in rows] == [await journal.head(row.run) for row in rows]
+    assert [(row.events, row.started, row.updated) for row in rows if row.run == "long"] == [(31, 1000, 5000)]
+
+
+async def test_an_old_file_is_brought_up(old: Path) -> None:
+    """On opening to write: all runs are there, go on, and can be claimed and pruned with their payloads."""
+    journal = SqliteJournal(old)
+    await check(journal)
+    await journal.append("same", chain("same", 5, at=3000, size=20_000)[3:])
+    await journal.claim("odd", "me", LATER)
+    assert [row.run for row in await journal.runs(status=["running"])] == ["odd"]
+    await journal.close()
+
+    again = SqliteJournal(old)
+    counts = [(await again.prune([run])).bytes > 20_000 for run in ("large", "same")]
+    assert counts == [False, True]
+    assert again._db.execute("pragma user_version").fetchone()[0] == schema.SCHEMA
+    assert again._db.execute("select count(*) from payloads").fetchone()[0] == 1
+    assert again._db.execute("pragma auto_vacuum").fetchone()[0] == 2
+    await again.close()
+
+
+def test_an_old_file_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
+    """What was brought up differs in nothing from what is made today."""
+
+    def tables(path: Path) -> list[str]:
+        SqliteJournal(path)._db.close()
+        db = sqlite3.connect(path)
+        found = sorted(
+            " ".join(row[0].split()) for row in db.execute("select sql from sqlite_master where sql > ''")
+        )
+        db.close()
+        return found
+
+    assert tables(old) == tables(tmp_path / "new.db")
+
+
+async def test_processes_that_bring_up_one_file_together(old: Path) -> None:
+    """One of them does it; the others find it done."""
+    import asyncio
+
+    def opened() -> None:
+        SqliteJournal(old)._db.close()
+
+    await asyncio.gather(*(asyncio.to_thread(opened) for _ in range(8)))
+    journal = SqliteJournal(old)
+    await check(journal)
+    await journal.close()
+
+
+KILLED = """
+import os, sys
+from agentflow import SqliteJournal
+from agentflow.journal import schema
+known = schema._MIGRATIONS[1]
+def cut(db):
+    known(db)
+    db.execute("pragma cache_spill=1")
+    os._exit(9)
+schema._MIGRATIONS[1] = cut
+SqliteJournal(sys.argv[1])
+"""
+
+
+async def test_a_process_that_is_killed_while_it_brings_up(old: Path) -> None:
+    """The file is as before, in its old format, and the next one brings it up."""
+    process = begun(KILLED, old)
+    process.communicate()
+    db = sqlite3.connect(old)
+    version = db.execute("pragma user_version").fetchone()[0]
+    names = {row[0] for row in db.execute("select name from sqlite_master where type = 'table'")}
+    db.close()
+
+    assert (process.returncode, version, names) == (9, 1, {"runs", "events", "payloads"})
+    journal = SqliteJournal(old)
+    await check(journal)
+    await journal.close()
+
+
+async def test_an_old_file_that_is_damaged_is_left_as_it_is(old: Path) -> None:
+    """What cannot be brought up is said, and not half changed."""
+    db = sqlite3.connect(old)
+    db.execute("update events set data = 'x' where type = 'run.failed'")
+    db.commit()
+    db.close()
+    content = old.read_bytes()
+    with pytest.raises(JournalDamaged, match=r"old\.db is damaged"):
+        SqliteJournal(old)
+
+    assert old.read_bytes() == content
+
+
+async def test_an_old_file_is_read_as_it_is(old: Path) -> None:
+    """On opening to read it answers as a new one, and is not changed, nor is anything put beside it."""
+    content = old.read_bytes()
+    journal = SqliteJournal(old, read_only=True)
+    await check(journal)
+    assert await journal.runs(pruned=True) == []
+    assert [row.run for row in await journal.runs(status=["done"], limit=5)] == ["long"]
+    assert (await journal.holder("long"), await journal.requests("long")) == (None, [])
+    with pytest.raises(JournalError, match="readonly"):
+        await journal.append("odd", chain("odd", 2)[1:])
+
+    await journal.close()
+    assert old.read_bytes() == content
+    assert list(old.parent.iterdir()) == [old]
+
+
+async def test_a_file_to_read_in_a_folder_that_is_not_ours(tmp_path: Path) -> None:
+    """A journal that may only be read, in a folder that may only be read, is read, and nothing is put beside it."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    await journal.append("r", chain("r", 3))
+    await journal.close()
+    code = """
+import asyncio, os, sys
+from agentflow import SqliteJournal
+if os.getuid() == 0:
+    os.setuid(65534)
+async def main():
+    journal = SqliteJournal(sys.argv[1], read_only=True)
+    print(len(await journal.read("r")), (await journal.runs())[0].status, os.access(os.path.dirname(sys.argv[1]), os.W_OK))
+asyncio.run(main())
+"""
+    (tmp_path / "j.db").chmod(0o444)
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o555 if folder == tmp_path else 0o755)
+
+    try:
+        said = begun(code, tmp_path / "j.db").communicate()[0].split()
+    finally:
+        tmp_path.chmod(0o755)
+
+    assert said == ["3", "open", "False"]
+    assert [path.name for path in tmp_path.iterdir()] == ["j.db"]
+
+
+async def test_reading_beside_a_writer(tmp_path: Path) -> None:
+    """Who reads sees each event as it is written, and what begins only after it was opened."""
+    path = tmp_path / "j.db"
+    reader = SqliteJournal(path, read_only=True)
+    assert (await reader.runs(), list(tmp_path.iterdir())) == ([], [])
+
+    writer = SqliteJournal(path)
+    for n in range(1, 4):
+        await writer.append("r", chain("r", n)[-1:])
+        assert len(await reader.read("r")) == n
+
+    await reader.close()
+    await writer.close()
+    late = SqliteJournal(path, read_only=True)
+    assert len(await late.read("r")) == 3
+    writer = SqliteJournal(path)
+    await writer.append("r", chain("r", 4)[-1:])
+    assert [row.events for row in await late.runs()] == [4]
+    await writer.send("r", 1)
+    assert len(await late.requests("r")) == 1
+    await late.close()
+    await writer.close()
+
+
+async def test_a_log_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    """Where the newest events stand in a log that only a writer can open, that is said, not left out."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    await journal.append("r", chain("r", 3))
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for name in ("j.db", "j.db-wal"):
+        shutil.copy(tmp_path / name, kept / name)
+
+    await journal.close()
+    code = """
+import os, sys
+from agentflow import SqliteJournal
+from agentflow.exceptions import JournalUnwritable
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    SqliteJournal(sys.argv[1], read_only=True)
+except JournalUnwritable as error:
+    print(error.hint)
+"""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+
+    kept.chmod(0o555)
+    try:
+        said = begun(code, kept / "j.db").communicate()[0]
+    finally:
+        kept.chmod(0o755)
+
+    assert "j.db-wal can only be read where the folder may be written" in said
+    assert sorted(os.listdir(kept)) == ["j.db", "j.db-wal"]  # noqa: PTH208
+
+
+def test_an_empty_file_is_an_empty_journal(tmp_path: Path) -> None:
+    """Also to read: what another process was about to make."""
+    (tmp_path / "j.db").touch()
+    SqliteJournal(tmp_path / "j.db", read_only=True)._db.close()
+
+    assert (tmp_path / "j.db").stat().st_size == 0
