@@ -183,8 +183,8 @@ async def call(tool: Tool[..., Any], arguments: Mapping[str, Any], *, call_id: s
 
     async def work(record: Operation) -> Any:
         result = _stamped(tool, await tool.invoke(arguments))
-        record.result = result
-        return result if current() is None else tool.as_kept(result)
+        record.result = result if current() is None else tool.as_kept(result)
+        return record.result
 
     return await made(Call(tool=tool, arguments=arguments, id=call_id), work, tool.restored, tool.validate)
 

@@ -143,6 +143,8 @@ class Account:
         self._spent = 0
         self._since: int | None = None
         self._settled = asyncio.Event()
+        # Once a call did not fit, no other is made: the run ends when those under way have.
+        self.is_closed = False
 
     def raise_limits(self, limits: Mapping[str, Mapping[str, float]]) -> None:
         """Put other limits in place of the definition's; `""` names the run, `handle/draft` a step in a sub-workflow."""
@@ -208,6 +210,11 @@ class Account:
         """
         while True:
             self._refuse_excess(ledgers, kind, name)
+            if self.is_closed and kind in COUNTED:
+                raise BudgetExhausted(
+                    f"`{name}` was not called: the run ends, as another call did not fit its budget"
+                )
+
             if demand is None or not any(ledger.is_bounded for ledger in ledgers):
                 self._refuse_spent(ledgers, kind, name)
                 hold, output = NOTHING, None

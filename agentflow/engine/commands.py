@@ -56,7 +56,7 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
         case End(output):
             runner.post(RunFinished, output=output)
         case Fail(step, error):
-            runner.post(RunFailed, step=step, error=error)
+            _fail(runner, step, error)
         case Expand(activation):
             _expand(runner, activation)
         case Sleep(activation, wait, since):
@@ -73,6 +73,15 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
             runner.post(OperationDoubted, step=activation.id, operation=doubt.operation, name=doubt.name)
         case Refuse(activation, by, comment):
             _refuse(runner, activation, by, comment)
+
+
+def _fail(runner: Runner, step: str, error: ErrorInfo) -> None:
+    """End the run; where only a budget is used up, what was paid for already comes to its end first."""
+    if error.kind == "BudgetExhausted" and runner.people.are_calls_under_way():
+        runner.account.is_closed = True
+        runner.ending = runner.ending or (step, error)
+    else:
+        runner.post(RunFailed, step=step, error=error)
 
 
 def _expand(runner: Runner, activation: Activation) -> None:

@@ -144,6 +144,10 @@ class People:
 
             self._runner.wake()
 
+    def are_calls_under_way(self) -> bool:
+        """Whether a model or a tool is at work; those inside of which a person is asked only wait."""
+        return any(calls - set(self._asking.get(step, ())) for step, calls in self._calls.items())
+
     def is_waited_for(self, step: str) -> bool:
         """Whether all that a step at work does is to wait for answers."""
         if not any(of == step and not answer.done() for (of, _), answer in self._answers.items()):

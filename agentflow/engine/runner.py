@@ -24,6 +24,7 @@ from agentflow.engine.writing import written
 from agentflow.events import (
     ApprovalGiven,
     ArtifactKept,
+    ErrorInfo,
     Event,
     OperationFinished,
     OperationResolved,
@@ -109,6 +110,8 @@ class Runner:
         self.account = Account(run_id, program.spec.budget, clock)
         self.people = People(self)
         self.ask: Asker | None = None
+        # How the run ends as soon as no call is under way any more.
+        self.ending: tuple[str, ErrorInfo] | None = None
         self.records: dict[str, Record] = {}
         self.causes: dict[str, BaseException] = {}
         self.closers: list[Callable[[], Awaitable[None]]] = []
@@ -289,6 +292,10 @@ class Runner:
                 task = asyncio.create_task(execute(self, activation))
                 self._tasks[task] = activation.id
                 task.add_done_callback(self._task_done)
+
+            if self.ending is not None and not self.people.are_calls_under_way():
+                self.post(RunFailed, step=self.ending[0], error=self.ending[1])
+                self.ending = None
 
             if self._inbox:
                 continue

@@ -16,6 +16,9 @@ _WORDS = {"running": ("open", "asked"), "waiting": ("waiting", "asked")}
 _STATUS = """case when status not in ('open', 'asked') then status when is_driven(run) then 'running'
   when status = 'asked' then 'waiting' else status end"""
 
+# A row that is still as it was earlier is known by what came after.
+_LAST = "(select max(seq) from events where events.run = runs.id)"
+
 
 def select(
     db: sqlite3.Connection,
@@ -28,7 +31,7 @@ def select(
     limit: int | None,
     pruned: bool,
 ) -> list[tuple[Any, ...]]:
-    """The rows that fit, each with the status to show at its end."""
+    """The rows that fit, each with the status to show, and how many events are there."""
     db.create_function("is_driven", 1, driven.__contains__)
     words = {word for name in status for word in _WORDS.get(name, (name,))}
     parts: list[tuple[str, tuple[Any, ...]]] = []
@@ -47,7 +50,8 @@ def select(
 
     where = " and ".join(part for part, _ in parts) or "true"
     values = [value for _, part in parts for value in part]
-    query = f"""select {COLUMNS}, {_STATUS} as shown from {"pruned" if pruned else "runs"}
+    table, last = ("pruned", "events") if pruned else ("runs", _LAST)
+    query = f"""select {COLUMNS}, {_STATUS} as shown, {last} from {table}
         where {where} order by started desc, id desc limit ?"""  # noqa: S608 - our own words only
     return db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
 
@@ -62,7 +66,7 @@ def is_sound(row: tuple[Any, ...]) -> bool:
 
 
 def row_of(row: tuple[Any, ...]) -> RunRow:
-    run, workflow, _, started, updated, events, head, _, shown = row
+    run, workflow, _, started, updated, events, head, _, shown, _ = row
     return RunRow(
         run=run,
         workflow=workflow,

@@ -221,6 +221,8 @@ class SqliteJournal:
             )
             for row in rows:
                 self._check_row(row)
+                if row[5] != row[-1]:
+                    raise self._file.damaged(f"run `{row[0]}` has {row[5]} events, but {row[-1]} are there")
 
         return [listing.row_of(row) for row in rows]
 

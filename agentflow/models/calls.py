@@ -85,6 +85,8 @@ class Calls:
         if isinstance(value, str):
             return value
 
+        # The order of a set is another one in each process.
+        value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
         passages = _passages(value)
         data = numbered(passages, self._first_number + len(self.evidence)) if passages else jsonable(value)
         self.evidence += passages

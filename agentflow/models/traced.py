@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +42,8 @@ from agentflow.models.sdk import (
 )
 
 Emit = Callable[[TResponseStreamEvent], None]
+# Reasons that servers of the Responses API give for answers that they broke off.
+_CUT_SHORT = frozenset({"max_output_tokens", "content_filter"})
 
 
 class TracedModel(Model):
@@ -120,7 +122,17 @@ class TracedModel(Model):
         record.result = items_of(response)
         record.usage = await self._priced(counted(response.usage))
         record.attributes.update(known)
+        if known["finish_reason"] in _CUT_SHORT:
+            # What it used is recorded all the same: it was paid for.
+            raise self._cut_short(known["finish_reason"])
+
         return response
+
+    def _cut_short(self, reason: str) -> ModelOutputInvalid:
+        return ModelOutputInvalid(
+            f"the answer of model `{self.ref.name}` was cut short by the server: {reason}",
+            hint="a larger `max_tokens`, or a larger budget of tokens, helps",
+        )
 
     async def _priced(self, usage: dict[str, int]) -> dict[str, int | float]:
         # In a thread: the first look at the price list takes a third of a second.
@@ -144,7 +156,7 @@ class TracedModel(Model):
         """The whole response of a stream, whose events go to `emit` and whose words to the watchers."""
         final: Response | None = None
         done: list[TResponseOutputItem] = []
-        async for event in self.inner.stream_response(**_with_usage(request)):
+        async for event in _whole(self.inner.stream_response(**_with_usage(request))):
             if isinstance(event, ResponseTextDeltaEvent):
                 _show(event.delta)
             elif isinstance(event, ResponseOutputItemDoneEvent):
@@ -158,13 +170,24 @@ class TracedModel(Model):
                 emit(event)
 
         # A stream of nothing, or of what is no event, ends like a good one in Chat Completions.
-        if final is None or not final.output:
+        if final is None or not (final.output or final.incomplete_details):
             raise ModelOutputInvalid(
                 f"model `{self.ref.name}` at {self.ref.url} ended its stream without an answer",
                 hint="check that the address ends in `/v1`, or read the server's log",
             )
 
         return final
+
+
+async def _whole(stream: AsyncIterator[TResponseStreamEvent]) -> AsyncIterator[TResponseStreamEvent]:
+    """The events of a stream up to where the server broke it off: the SDK would raise there, and the usage be lost."""
+    async for event in stream:
+        yield event
+        if isinstance(event, ResponseIncompleteEvent):
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+
+            return
 
 
 def _labels(ref: ModelRef, settings: ModelSettings) -> dict[str, Any]:

@@ -321,6 +321,8 @@ def _evidence_of(observation: Observation) -> list[Evidence]:
 
 
 def _result_text(value: Any) -> str:
+    # The order of a set is another one in each process.
+    value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
     text = value if isinstance(value, str) else input_text(value)
     return (
         text if len(text) <= OBSERVATION_LIMIT else f"{text[:OBSERVATION_LIMIT]} ... ({len(text)} characters)"

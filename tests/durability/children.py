@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import import_module
 from typing import NamedTuple
 
 # A child that takes longer than this hangs: it is ended by its own alarm.
@@ -34,12 +33,6 @@ class Death(NamedTuple):
             return f"took longer than {SECONDS} s"
 
         return f"ended by signal {self.signal}" if self.signal else f"ended with {self.code}"
-
-
-def warm() -> None:
-    """Load what asks models: it costs a second, which children that are forked afterwards do not pay."""
-    for module in ("agentflow.models.agent", "agentflow.models.completion"):
-        import_module(module)
 
 
 def begin(work: Callable[[], object], *, seconds: int = SECONDS) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agentflow.events import Event
+from agentflow.journal.memory import MemoryJournal
 from agentflow.journal.sqlite import SqliteJournal
 from agentflow.testing import CrashingJournal
 from tests.durability.children import lived, spread
@@ -33,6 +34,13 @@ class Point:
 
     def __str__(self) -> str:
         return "-".join(map(str, self.events))
+
+
+def warm(subject: Subject) -> None:
+    """Run it once in this process, in memory: what that loads, children that are forked afterwards need not."""
+    own = replace(subject, folder=subject.folder.with_name("warm"))
+    own.folder.mkdir(parents=True)
+    asyncio.run(driven(own, MemoryJournal()))
 
 
 def attempt(subject: Subject, after: int | None = None, *, file: Path | None = None) -> None:

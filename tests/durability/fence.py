@@ -20,7 +20,7 @@ from agentflow.journal.sqlite import SqliteJournal
 from agentflow.tools import call
 from tests.durability.children import begin, end, lived
 from tests.durability.claims import Story, fenced
-from tests.durability.crashing import JOURNAL, attempt, told, whole
+from tests.durability.crashing import JOURNAL, attempt, told, warm, whole
 from tests.durability.driving import Subject, driven
 from tests.durability.reports import print_report
 from tests.durability.synthetic import begun, look, post, stamp
@@ -70,6 +70,7 @@ JOURNALS = {"leased": SqliteJournal, "unleased": Unleased}
 def race(how: str, tries: int, folder: Path) -> dict[str, Any]:
     """Two processes for each try, on a run that was cut off at one event after the other."""
     subject = Subject(workflow=contested, value=3, folder=folder / "whole")
+    warm(subject)
     reference = whole(subject)
     cuts = [_cut(subject, folder, after) for after in range(1, len(reference.events))]
     outcomes: Counter[str] = Counter()

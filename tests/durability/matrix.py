@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.durability.children import warm
-from tests.durability.crashing import Point, tried, whole
+from tests.durability.crashing import Point, tried, warm, whole
 from tests.durability.driving import Subject
 from tests.durability.reports import print_report
 from tests.durability.synthetic import ORDER, answering_model, synthetic
@@ -25,8 +24,8 @@ def subject_in(folder: Path) -> Subject:
 
 def crash(how: str, folder: Path) -> dict[str, Any]:
     """Crash once at each event, or at chosen ones and again at one of those that the next process adds."""
-    warm()
     subject = subject_in(folder / "whole")
+    warm(subject)
     reference = whole(subject)
     number = len(reference.events)
     points = {(n,) for n in range(1, number)} if how == "once" else _pairs(number)

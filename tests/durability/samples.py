@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from agentflow.embedding import encoder
 from agentflow.events import OperationStarted
 from agentflow.project import find_project
 from agentflow.toolkit.web import WebSearch
-from tests.durability.children import spread, warm
+from tests.durability.children import spread
 from tests.durability.claims import Story, one_outcome, sequence
 from tests.durability.crashing import CORES, Case, Point, Trial, crashed, told, tried, whole
 from tests.durability.driving import Found, Subject
@@ -46,8 +47,14 @@ OWN = frozenset({"at", "reply"})
 def crash(how: str, folder: Path) -> dict[str, Any]:
     """Crash each workflow at some points, spread over its events, or at all of them."""
     web._search = WebSearch(providers=["ddgs"], resolver=_unknown)
-    warm()
     encoder().embed(["warm"])
+    for module in (
+        "agentflow.models.agent",
+        "agentflow.models.completion",
+        "agentflow.models.embedded.brain",
+    ):
+        import_module(module)
+
     subjects = [_in(name, folder / f"{name}-whole") for name in POINTS]
     spread(CORES, partial(_finish, subjects))
     cases = [case for subject in subjects for case in _cases(subject, how)]

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.durability.children import Death, begin, ended, warm
+from tests.durability.children import Death, begin, ended
 from tests.durability.claims import Story, broken
-from tests.durability.crashing import JOURNAL, attempt, told, whole
+from tests.durability.crashing import JOURNAL, attempt, told, warm, whole
 from tests.durability.driving import Subject
 from tests.durability.matrix import subject_in
 from tests.durability.reports import print_report
@@ -92,9 +92,10 @@ class Soak:
 
 def soak(seconds: float, folder: Path) -> dict[str, Any]:
     """Kill at random moments for so many seconds, then let all runs end."""
-    warm()
     seed = random.SystemRandom().randrange(10**6)
-    reference = whole(subject_in(folder / "whole"))
+    subject = subject_in(folder / "whole")
+    warm(subject)
+    reference = whole(subject)
     work = Soak(folder=folder, reference=reference, chosen=random.Random(seed))
     for _ in range(SLOTS):
         work.start()

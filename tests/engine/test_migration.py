@@ -21,7 +21,7 @@ from agentflow.spec import EdgeSpec, MapSpec, WorkflowSpec
 from agentflow.validation.order import ended_before
 from agentflow.validation.subject import Subject
 from tests.definition.sound import SOUND, Again, climb, deep, inner, last, looping, one, opened
-from tests.engine.pure import Pure, newest, story
+from tests.engine.pure import Pure, newest, oldest, story
 from tests.engine.random_workflows import workflows
 from tests.engine.test_properties import any_order, text_of
 
@@ -343,7 +343,7 @@ HELD = "`gather(two, three)` holds what arrived of a branch, and"
 
 def held() -> State:
     """A join that the branch of `two` has come to, while `three` is open."""
-    run, states = watched(JOIN, 1, lambda count: 0)
+    run, states = watched(JOIN, 1, oldest)
     ended = next(n for n, e in enumerate(run.events) if isinstance(e, StepFinished) and e.step == "two#1")
     assert {a.id for a in states[ended].open()} == {"three#1"}
     return states[ended]
@@ -434,6 +434,17 @@ def test_a_branch_may_bring_what_is_read() -> None:
     assert obstacles(state, spec, reading) == []
 
 
+def test_what_comes_after_a_waiting_gather_may_come() -> None:
+    """What a gather holds already counts as arrived: a step after it cannot read what was never there."""
+    spec = JOIN.spec
+    reading = changed(spec, "add", reads=("zero",))
+    new = replace(reading, steps=(*reading.steps, replace(spec.step("one"), id="zero")))
+
+    assert [o.partition(":")[0] for o in obstacles(held(), spec, new)] == [
+        "`add` is open or may come, and reads `zero`"
+    ]
+
+
 def test_the_output_of_a_run_keeps_its_type() -> None:
     """Where the end was reached and only its record is missing, what the workflow gives must stay."""
     run, states = watched(LINE, 1)
@@ -450,7 +461,7 @@ def test_the_output_of_a_run_keeps_its_type() -> None:
 def test_a_sub_workflow_moves_with_its_step() -> None:
     """What is open in a sub-workflow goes on in the new one, with what its gather holds."""
     outer = Workflow("outer", start=last, end=one, edges=[last >> inner >> one])
-    whole, states = watched(outer, 1, lambda count: 0)
+    whole, states = watched(outer, 1, oldest)
     child = outer.spec.step("inner").workflow
     assert child is not None
     new = changed(outer.spec, "inner", workflow=replace(child, steps=child.steps[::-1]))

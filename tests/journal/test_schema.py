@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import hashlib
 import shutil
 import sqlite3
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,8 +61,6 @@ STATUSES = {
 
 def write_1(path: Path) -> None:
     """A journal of format 1 with these runs."""
-    import hashlib
-
     db = sqlite3.connect(path)
     db.execute("pragma journal_mode=wal")
     db.executescript(TABLES_OF_1)
@@ -97,6 +99,14 @@ def payloads_of(event: Event) -> list[bytes]:
 def old(tmp_path: Path) -> Path:
     write_1(tmp_path / "old.db")
     return tmp_path / "old.db"
+
+
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 async def check(journal: SqliteJournal) -> None:
@@ -145,7 +155,6 @@ def test_an_old_file_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> N
 
 async def test_processes_that_bring_up_one_file_together(old: Path) -> None:
     """One of them does it; the others find it done."""
-    import asyncio
 
     def opened() -> None:
         SqliteJournal(old)._db.close()
@@ -162,8 +171,8 @@ from agentflow import SqliteJournal
 from agentflow.journal import schema
 known = schema._MIGRATIONS[1]
 def cut(db):
+    db.execute("pragma cache_size=1")  # so that pages are written before the end
     known(db)
-    db.execute("pragma cache_spill=1")
     os._exit(9)
 schema._MIGRATIONS[1] = cut
 SqliteJournal(sys.argv[1])
@@ -191,16 +200,16 @@ async def test_an_old_file_that_is_damaged_is_left_as_it_is(old: Path) -> None:
     db.execute("update events set data = 'x' where type = 'run.failed'")
     db.commit()
     db.close()
-    content = old.read_bytes()
+    before = content(old)
     with pytest.raises(JournalDamaged, match=r"old\.db is damaged"):
         SqliteJournal(old)
 
-    assert old.read_bytes() == content
+    assert content(old) == before
 
 
 async def test_an_old_file_is_read_as_it_is(old: Path) -> None:
     """On opening to read it answers as a new one, and is not changed, nor is anything put beside it."""
-    content = old.read_bytes()
+    before = content(old)
     journal = SqliteJournal(old, read_only=True)
     await check(journal)
     assert await journal.runs(pruned=True) == []
@@ -210,43 +219,61 @@ async def test_an_old_file_is_read_as_it_is(old: Path) -> None:
         await journal.append("odd", chain("odd", 2)[1:])
 
     await journal.close()
-    assert old.read_bytes() == content
-    assert list(old.parent.iterdir()) == [old]
+    assert content(old) == before
+    assert names(old.parent) == ["old.db"]
 
 
-async def test_a_file_to_read_in_a_folder_that_is_not_ours(tmp_path: Path) -> None:
-    """A journal that may only be read, in a folder that may only be read, is read, and nothing is put beside it."""
-    journal = SqliteJournal(tmp_path / "j.db")
-    await journal.append("r", chain("r", 3))
-    await journal.close()
-    code = """
+@contextmanager
+def unwritable(folder: Path) -> Iterator[None]:
+    """For a while nobody may write into the folder."""
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that other users may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+READ_BY_OTHER = """
 import asyncio, os, sys
 from agentflow import SqliteJournal
+from agentflow.exceptions import JournalUnwritable
 if os.getuid() == 0:
     os.setuid(65534)
 async def main():
-    journal = SqliteJournal(sys.argv[1], read_only=True)
-    print(len(await journal.read("r")), (await journal.runs())[0].status, os.access(os.path.dirname(sys.argv[1]), os.W_OK))
+    try:
+        journal = SqliteJournal(sys.argv[1], read_only=True)
+        print(len(await journal.read("r")), (await journal.runs())[0].status)
+    except JournalUnwritable as error:
+        print(error.hint)
 asyncio.run(main())
 """
-    (tmp_path / "j.db").chmod(0o444)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o555 if folder == tmp_path else 0o755)
 
-    try:
-        said = begun(code, tmp_path / "j.db").communicate()[0].split()
-    finally:
-        tmp_path.chmod(0o755)
 
-    assert said == ["3", "open", "False"]
-    assert [path.name for path in tmp_path.iterdir()] == ["j.db"]
+async def test_a_file_to_read_in_a_folder_that_is_not_ours(shared: Path) -> None:
+    """A journal in a folder that may only be read is read, and nothing is put beside it."""
+    journal = SqliteJournal(shared / "j.db")
+    await journal.append("r", chain("r", 3))
+    await journal.close()
+    with unwritable(shared):
+        said = begun(READ_BY_OTHER, shared / "j.db").communicate()[0].split()
+
+    assert said == ["3", "open"]
+    assert names(shared) == ["j.db"]
 
 
 async def test_reading_beside_a_writer(tmp_path: Path) -> None:
     """Who reads sees each event as it is written, and what begins only after it was opened."""
     path = tmp_path / "j.db"
     reader = SqliteJournal(path, read_only=True)
-    assert (await reader.runs(), list(tmp_path.iterdir())) == ([], [])
+    assert (await reader.runs(), names(tmp_path)) == ([], [])
 
     writer = SqliteJournal(path)
     for n in range(1, 4):
@@ -266,38 +293,19 @@ async def test_reading_beside_a_writer(tmp_path: Path) -> None:
     await writer.close()
 
 
-async def test_a_log_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+async def test_a_log_that_cannot_be_read_is_not_passed_over(shared: Path, tmp_path: Path) -> None:
     """Where the newest events stand in a log that only a writer can open, that is said, not left out."""
     journal = SqliteJournal(tmp_path / "j.db")
     await journal.append("r", chain("r", 3))
-    kept = tmp_path / "kept"
-    kept.mkdir()
     for name in ("j.db", "j.db-wal"):
-        shutil.copy(tmp_path / name, kept / name)
+        shutil.copy(tmp_path / name, shared / name)
 
     await journal.close()
-    code = """
-import os, sys
-from agentflow import SqliteJournal
-from agentflow.exceptions import JournalUnwritable
-if os.getuid() == 0:
-    os.setuid(65534)
-try:
-    SqliteJournal(sys.argv[1], read_only=True)
-except JournalUnwritable as error:
-    print(error.hint)
-"""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-
-    kept.chmod(0o555)
-    try:
-        said = begun(code, kept / "j.db").communicate()[0]
-    finally:
-        kept.chmod(0o755)
+    with unwritable(shared):
+        said = begun(READ_BY_OTHER, shared / "j.db").communicate()[0]
 
     assert "j.db-wal can only be read where the folder may be written" in said
-    assert sorted(os.listdir(kept)) == ["j.db", "j.db-wal"]  # noqa: PTH208
+    assert names(shared) == ["j.db", "j.db-wal"]
 
 
 def test_an_empty_file_is_an_empty_journal(tmp_path: Path) -> None:

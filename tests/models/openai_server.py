@@ -29,7 +29,8 @@ class Said:
     """One answer of the model, or one way in which its server fails.
 
     `status` other than 200 sends an error; `delay` waits that many seconds first; `cut` breaks the connection
-    in the middle of the answer; `stops` ends a stream with that error; `page` is sent as a web page instead.
+    in the middle of the answer; `stops` ends a stream with that error; `page` is sent as a web page instead;
+    `limited` says that the answer ends where it does because its limit was reached.
     """
 
     text: str = ""
@@ -40,6 +41,7 @@ class Said:
     cut: bool = False
     stops: str = ""
     page: str = ""
+    limited: bool = False
     input_tokens: int = 11
     output_tokens: int = 7
     cached_tokens: int = 3
@@ -268,7 +270,7 @@ class _Chat:
         ]
 
     def _finish(self, said: Said) -> str:
-        return "tool_calls" if said.calls else "stop"
+        return "length" if said.limited else "tool_calls" if said.calls else "stop"
 
     def _usage(self, said: Said) -> Body:
         return {
@@ -299,7 +301,7 @@ class _Responses:
             values.append({"type": "response.output_item.done", "output_index": index, "item": item})
 
         done = self._response(said, model, number, output)
-        values.append({"type": "response.completed", "response": done})
+        values.append({"type": f"response.{done['status']}", "response": done})
         for sequence, value in enumerate(values):
             yield f"event: {value['type']}\ndata: {json.dumps({'sequence_number': sequence, **value})}\n\n"
 
@@ -342,7 +344,8 @@ class _Responses:
             "object": "response",
             "created_at": 0,
             "model": f"{model}-2026",
-            "status": "completed",
+            "status": "incomplete" if said.limited else "completed",
+            "incomplete_details": {"reason": "max_output_tokens"} if said.limited else None,
             "output": output,
             "parallel_tool_calls": True,
             "tool_choice": "auto",
