@@ -236,13 +236,14 @@ async def effect(
 
 def restored(error: ErrorInfo) -> Exception:
     """An error as it was raised when it was recorded: of the same name, with the same words and hint."""
-    known = getattr(exceptions, error.kind, None)
-    if isinstance(known, type) and issubclass(known, exceptions.AgentflowError):
-        again = known.__new__(known)
-        Exception.__init__(again, error.message)
+    known: Any = getattr(exceptions, error.base or error.kind, None)
+    ours = isinstance(known, type) and issubclass(known, exceptions.AgentflowError)
+    base: type[Exception] = known if ours else Exception
+    # A user's own class may not be there any more; what a model is told of an error is its name and its words.
+    made = base if ours and not error.base else type(error.kind, (base,), {})
+    again = made.__new__(made)
+    Exception.__init__(again, error.message)
+    if isinstance(again, exceptions.AgentflowError):
         again.hint = error.hint
-        return again
 
-    # The class may not be there any more; what a model is told of an error is its name and its words.
-    made: type[Exception] = type(error.kind, (Exception,), {})
-    return made(error.message)
+    return again

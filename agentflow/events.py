@@ -127,12 +127,16 @@ def adapter(type_: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """An error as data: its type's name, what it said, and a hint where it had one."""
+    """An error as data: its type's name, what it said, and a hint where it had one.
+
+    `base` is the error of agentflow that its type derives from, where it is not one itself.
+    """
 
     kind: str
     message: str
     hint: str = ""
     traceback: str = ""
+    base: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The launcher: `agentflow init, check, draw, run, resume, approve, runs, show`."""
+"""The launcher: `agentflow init, check, draw, run, resume, approve, resolve, cancel, runs, show, prune`."""
 
 from __future__ import annotations
 

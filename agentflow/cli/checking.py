@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.markup import escape
 
+from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, WRONG_USE, err, error_data, out, print_json
-from agentflow.cli.running import find_workflow
 from agentflow.exceptions import AgentflowError, DefinitionError
 from agentflow.project import find_project
 from agentflow.workflow import Workflow

@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from agentflow.cli.output import FAILED, INTERRUPTED, WRONG_USE, exit_code, print_error
+from agentflow.cli.arguments import (
+    AsJson,
+    Comment,
+    File,
+    Model,
+    NoInput,
+    OfWorkflow,
+    Options,
+    RunName,
+    Statuses,
+)
+from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, hush, print_error
 from agentflow.exceptions import AgentflowError
 from agentflow.version import VERSION
 
@@ -24,24 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")
-]
-File = Annotated[
-    str | None,
-    typer.Option("--workflow-file", help="A definition outside of `workflows/`: path.py:name or path.yaml."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        help="`embedded`, `NAME`, `responses/NAME` or `chat/NAME`, the last two also with `@http://host/v1`."
-    ),
-]
-NoInput = Annotated[
-    bool, typer.Option("--no-input", help="Never ask on the terminal; exit with 3 where a person is needed.")
-]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id; see `agentflow runs`.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -101,7 +94,9 @@ def run(
         list[str] | None,
         typer.Argument(metavar="WORKFLOW [KEY=VALUE]...", help="The workflow, then its input."),
     ] = None,
-    input_file: Annotated[Path | None, typer.Option("--input", help="A JSON file with the input.")] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input", help="A JSON file with the input; `-` reads standard input.")
+    ] = None,
     model: Model = None,
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="A name for the run; made up if not given.")
@@ -111,65 +106,145 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a workflow: agentflow run research question="How many days of leave do I have?"."""
-    from agentflow.cli.running import Options, run_workflow
+    from agentflow.cli.running import run_workflow
 
-    named = list(words or [])
-    name = named.pop(0) if workflow_file is None and named else None
     options = Options(as_json=as_json, model=model, interactive=not no_input)
-    raise typer.Exit(run_workflow(name, workflow_file, named, input_file, run_id, options))
+    raise typer.Exit(run_workflow(words or [], workflow_file, input_file, run_id, options))
 
 
 @app.command()
 def resume(
-    run: RunName,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Each run that was cut off or interrupted, or that is due.")
+    ] = False,
+    parallel: Annotated[
+        int | None, typer.Option(help="With `--all`: how many at a time; 4 if not given.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIMIT=NUMBER", help="Another limit: `usd=2`, or `STEP.tokens=9000` of a step."),
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Go on with the definition as it is now, if that can be.")
+    ] = False,
     model: Model = None,
     workflow_file: File = None,
     no_input: NoInput = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take up a run that was interrupted, failed, or cut off with its process."""
-    from agentflow.cli.running import Options, resume_run
+    """Take up a run that was interrupted, failed, or cut off with its process; or, with `--all`, each such run."""
+    from agentflow.cli import resuming
 
     options = Options(as_json=as_json, model=model, interactive=not no_input)
-    raise typer.Exit(resume_run(run, workflow_file, options))
+    alone = {"--budget": budget, "--migrate": migrate, "--workflow-file": workflow_file}
+    if resuming.is_for_all(run, every=every, parallel=parallel, alone=[n for n, v in alone.items() if v]):
+        from agentflow.cli.sweeping import resume_all
+
+        raise typer.Exit(resume_all(parallel, options))
+
+    raise typer.Exit(resuming.resume_run(run or "", workflow_file, budget or [], options, migrate=migrate))
 
 
 @app.command()
 def approve(
     run: RunName,
-    step: Annotated[
-        str | None, typer.Argument(metavar="[STEP]", help="Which one, where several wait.")
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="Which one, where several wait: a step, its activation, a tool, or the digest's start.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Approve.")] = False,
     no: Annotated[bool, typer.Option("--no", help="Refuse.")] = False,
-    comment: Annotated[str, typer.Option(help="Why; it is kept in the trail.")] = "",
+    comment: Comment = "",
+    model: Model = None,
     workflow_file: File = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer what a run waits for, and let it go on."""
-    from agentflow.cli.running import Options, answer_run
+    from agentflow.cli.answering import approve_run
 
-    raise typer.Exit(
-        answer_run(
-            run,
-            step,
-            yes if yes != no else None,
-            comment,
-            workflow_file,
-            Options(as_json=as_json, interactive=False),
-        )
-    )
+    options = Options(as_json=as_json, model=model, interactive=False)
+    raise typer.Exit(approve_run(run, name, yes if yes != no else None, comment, workflow_file, options))
+
+
+@app.command()
+def resolve(
+    run: RunName,
+    effect: Annotated[
+        str | None,
+        typer.Argument(metavar="[EFFECT]", help="Which one, where several are in doubt: a step or a tool."),
+    ] = None,
+    done: Annotated[
+        str | None, typer.Option(metavar="RESULT", help="It was done, with this result: JSON, or else text.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="It was not done: do it now.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="It is to count as failed.")] = False,
+    comment: Comment = "",
+    model: Model = None,
+    workflow_file: File = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what became of an effect in doubt, and let the run go on."""
+    from agentflow.cli.answering import resolve_run, verdict_of
+
+    options = Options(as_json=as_json, model=model, interactive=False)
+    verdict = verdict_of(done, retry=retry, fail=fail)
+    raise typer.Exit(resolve_run(run, effect, verdict, done, comment, workflow_file, options))
+
+
+@app.command()
+def cancel(
+    run: RunName,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the trail.")] = "cancelled",
+    as_json: AsJson = False,
+) -> None:
+    """End a run for good, whoever drives it."""
+    from agentflow.cli.cancelling import cancel_run
+
+    raise typer.Exit(cancel_run(run, reason, as_json=as_json))
 
 
 @app.command()
 def runs(
+    status: Statuses = None,
+    workflow: OfWorkflow = "",
+    since: Annotated[
+        str | None, typer.Option(help="Changed in the last `2h` or `3d`, or since a date.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Changed before that.")] = None,
     limit: Annotated[int, typer.Option(help="How many to list.")] = 20,
+    pruned: Annotated[
+        bool, typer.Option("--pruned", help="Those that were pruned: their heads are kept.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the runs in the journal, the newest first."""
-    from agentflow.cli.showing import list_runs
+    from agentflow.cli.listing import Choice, list_runs
 
-    raise typer.Exit(list_runs(limit, as_json=as_json))
+    choice = Choice.of(status or (), workflow, since=since, until=until)
+    raise typer.Exit(list_runs(choice, limit, pruned=pruned, as_json=as_json))
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="30d", help="Not changed since then: `30d`, or a date.")
+    ],
+    status: Statuses = None,
+    workflow: OfWorkflow = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take the events and files of old runs out; their heads are kept."""
+    from agentflow.cli.pruning import prune_runs
+
+    raise typer.Exit(
+        prune_runs(older_than, status or (), workflow, is_dry=dry_run, is_sure=yes, as_json=as_json)
+    )
 
 
 @app.command()
@@ -197,9 +272,10 @@ def run_launcher() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away, as `head` does.
-        sys.stderr.close()
-        code = FAILED
+        # The reader of our output went away, as `head` does: that is its right.
+        hush(sys.stdout)
+        hush(sys.stderr)
+        code = DONE
 
     except Exception as error:  # a fault of ours: said in a line, with the way to the rest of it
         if os.environ.get("AGENTFLOW_DEBUG"):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,8 +20,26 @@ from agentflow.exceptions import AgentflowError, DefinitionError, JournalError, 
 DONE, FAILED, WRONG_USE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = {"done": DONE, "waiting": WAITING, "interrupted": INTERRUPTED}
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Pipe(Console):
+    """A console whose reader may go away, as `head` does: what is left is not shown, and nothing fails."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        hush(self.file)
+
+
+def hush(file: IO[str]) -> None:
+    """Have what is still written to `file` go nowhere."""
+    # Not every file has a descriptor.
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, file.fileno())
+        os.close(nowhere)
+
+
+out = Pipe(highlight=False, soft_wrap=True)
+err = Pipe(stderr=True, highlight=False, soft_wrap=True)
 
 
 def plain(value: Any) -> Any:
@@ -29,8 +49,11 @@ def plain(value: Any) -> Any:
 
 def print_json(document: Any) -> None:
     """Print the one JSON document of a `--json` command."""
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hush(sys.stdout)
 
 
 def print_error(error: AgentflowError, *, as_json: bool) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, out, print_json
-from agentflow.cli.running import find_workflow
 from agentflow.drawing import mermaid, picture
 from agentflow.exceptions import ProjectError
 
@@ -34,8 +34,10 @@ def _write(target: Path, text: str, spec: object) -> None:
     if kind not in ("mmd", "md", "svg", "png"):
         raise ProjectError(f"`{target.name}` is no kind of picture", hint="end it in .mmd, .svg or .png")
 
+    if not target.parent.is_dir():
+        raise ProjectError(f"there is no folder `{target.parent}`", hint="make it, or name another one")
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if kind in ("mmd", "md"):
             target.write_text(text + "\n", encoding="utf-8")
         else:

@@ -1,9 +1,8 @@
-"""`runs` and `show`: what is in the journal, and what happened in one run."""
+"""`show`: what happened in one run."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,66 +11,22 @@ from rich.table import Table
 from rich.text import Text
 
 from agentflow.app import load
+from agentflow.app.resuming import OVER
+from agentflow.cli.definitions import opened
+from agentflow.cli.listing import waited_for
 from agentflow.cli.output import DONE, out, plain, print_json
-from agentflow.cli.running import current_journal
 from agentflow.events import Event, RunFailed, RunStarted
-from agentflow.journal import RunRow
 from agentflow.tracing.ids import hex_trace_id
 from agentflow.tracing.spans import SpanData, spans_of
 
-COLOURS = {"done": "green", "failed": "red", "waiting": "cyan", "interrupted": "yellow", "open": "yellow"}
 BAR = 24
 # Columns of a terminal from which remarks have room.
 WIDE = 120
 
 
-def list_runs(limit: int, *, as_json: bool) -> int:
-    """Print the runs of the journal; gives the exit code."""
-    rows = asyncio.run(_rows())[:limit]
-    if as_json:
-        print_json({"runs": [_row_data(row) for row in rows]})
-        return DONE
-
-    if not rows:
-        out.print("no runs yet")
-        return DONE
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "workflow", "status", "started", "took", "events"):
-        # The id is what other commands take: it is never cut.
-        table.add_column(
-            name, justify="right" if name in ("took", "events") else "left", no_wrap=name != "workflow"
-        )
-
-    for row in rows:
-        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started / 1e9))
-        took = f"{(row.updated - row.started) / 1e9:.1f} s"
-        status = Text(row.status, style=COLOURS.get(row.status, ""))
-        table.add_row(row.run, row.workflow, status, started, took, str(row.events))
-
-    out.print(table, width=None if out.is_terminal else 200)
-    return DONE
-
-
-def _row_data(row: RunRow) -> dict[str, Any]:
-    data = plain(row)
-    return {"run_id": data.pop("run"), **data, "trace_id": hex_trace_id(row.run)}
-
-
-async def _rows() -> list[RunRow]:
-    journal = current_journal()
-    try:
-        return await journal.runs()
-    finally:
-        await journal.close()
-
-
 async def _events(run_id: str) -> tuple[list[Event], str]:
-    journal = current_journal()
-    try:
+    async with opened(read_only=True) as journal:
         return await load(journal, run_id), await journal.head(run_id)
-    finally:
-        await journal.close()
 
 
 def show_run(run_id: str, *, as_json: bool) -> int:
@@ -80,12 +35,14 @@ def show_run(run_id: str, *, as_json: bool) -> int:
     spans = spans_of(events, include_open=True)
     started = events[0]
     assert isinstance(started, RunStarted)
+    waits = waited_for(events) if events[-1].type not in OVER else []
     if as_json:
         print_json(
             {
                 "run_id": run_id,
                 "workflow": started.workflow,
                 "head": head,
+                "waits_for": waits,
                 "spans": [_span_data(s) for s in spans],
             }
         )
@@ -97,6 +54,9 @@ def show_run(run_id: str, *, as_json: bool) -> int:
         out.print(
             f"\n[red]failed:[/] {escape(last.step)} {escape(last.error.kind)}: {escape(last.error.message)}"
         )
+
+    if waits:
+        out.print(f"\n[cyan]waits for a person:[/] {escape(', '.join(waits))}")
 
     out.print(
         f"\n[dim]trace {hex_trace_id(run_id)}  head {head[:16]}  {len(events)} events  {len(spans)} spans[/]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
@@ -19,8 +19,14 @@ from agentflow.events import (
     ApprovalGiven,
     Event,
     MapExpanded,
+    OperationDoubted,
     OperationFinished,
+    OperationResolved,
     OperationStarted,
+    RunInterrupted,
+    RunMigrated,
+    RunPaused,
+    RunResumed,
     StepFailed,
     StepFinished,
     StepStarted,
@@ -30,6 +36,7 @@ from agentflow.events import (
 MARKS = {"run": "◐", "done": "✓", "fail": "✗", "wait": "…"}
 STYLES = {"run": "yellow", "done": "green", "fail": "red", "wait": "cyan"}
 SHOWN_ROWS = 40
+SHOWN_LETTERS = 60  # of an argument
 
 
 @dataclass(slots=True)
@@ -45,6 +52,7 @@ class Row:
     stream: str = ""
     kind: str = "step"
     parent: str = ""
+    remark: str = ""
 
     def text(self, now: int) -> Text:
         seconds = ((self.ended or now) - self.started) / 1e9
@@ -52,7 +60,7 @@ class Row:
         line.append(f"{MARKS[self.state]} ", style=STYLES[self.state])
         line.append(self.label, style="bold" if self.depth == 0 else "")
         line.append(f"  {seconds:.2f} s", style="dim")
-        note = self.note or self.stream[-90:].replace("\n", " ")
+        note = "  ".join(filter(None, (self.remark, self.note or self.stream[-90:].replace("\n", " "))))
         if note:
             line.append(f"  {note}", style="dim" if self.state != "fail" else "red")
 
@@ -68,6 +76,11 @@ class RunView:
     rows: dict[str, Row] = field(default_factory=dict[str, Row])
     _live: Live | None = None
     _announced: set[str] = field(default_factory=set[str])
+    _finished: int = 0
+
+    def take_up(self, history: Sequence[Event]) -> None:
+        """Know what happened before anybody watched."""
+        self._finished = sum(isinstance(event, StepFinished) for event in history)
 
     def __enter__(self) -> Self:
         self._start()
@@ -122,16 +135,31 @@ class RunView:
     def _other(self, event: Event) -> None:
         match event:
             case ApprovalAsked():
-                row = self._row(event.step, event.at)
-                row.state, row.note = "wait", "waits for a person"
+                self._wait(event, f"waits for a person: {event.tool}" if event.tool else "waits for a person")
             case ApprovalGiven():
-                word = "approved" if event.approved else "refused"
-                self._row(event.step, event.at).note = f"{word} by {event.by}"
+                self._go_on(event, f"{'approved' if event.approved else 'refused'} by {event.by}")
+            case OperationDoubted():
+                self._wait(event, f"it is not known whether `{event.name}` was done")
+            case OperationResolved():
+                self._go_on(event, f"{VERDICTS[event.verdict]}, says {event.by}")
             case TimerSet():
-                row = self._row(event.step, event.at)
-                row.state, row.note = "wait", f"{row.note} until {clock(event.due)}".strip()
+                self._wait(event, f"{self._row(event.step, event.at).note} until {clock(event.due)}".strip())
+            case RunResumed() | RunMigrated() | RunPaused() | RunInterrupted():
+                self._say(notice(event, self._finished))
             case _:
                 pass
+
+    def _wait(self, event: ApprovalAsked | OperationDoubted | TimerSet, note: str) -> None:
+        row = self._row(event.step, event.at)
+        row.state, row.note = "wait", note
+
+    def _go_on(self, event: ApprovalGiven | OperationResolved, note: str) -> None:
+        row = self._row(event.step, event.at)
+        row.state, row.note = "run", note
+
+    def _say(self, text: str) -> None:
+        """A line about the run itself, above the steps where they are live."""
+        self.console.print(Text(text, style="cyan"))
 
     def _row(self, key: str, at: int) -> Row:
         # A run that is taken up goes on with steps that began before anybody watched.
@@ -169,7 +197,11 @@ class RunView:
 
         parent = f"{event.step}/{event.parent}" if event.parent else event.step
         key = f"{event.step}/{event.operation}"
-        self._begin(key, Row(label, depth, event.at, kind=event.kind, parent=parent))
+        row = Row(label, depth, event.at, kind=event.kind, parent=parent)
+        if (event.attributes or {}).get("diverged"):
+            row.remark = DIVERGED
+
+        self._begin(key, row)
 
     def _operation_ended(self, event: OperationFinished) -> None:
         key = f"{event.step}/{event.operation}"
@@ -223,12 +255,43 @@ VERBS = {
 }
 
 
+VERDICTS = {"done": "it was done", "retry": "to be tried again", "fail": "it failed"}
+DIVERGED = "the request differs from what is recorded: asked anew"
+
+
+def notice(event: RunResumed | RunMigrated | RunPaused | RunInterrupted, finished: int) -> str:
+    """What happened to the run itself, in a line or a few."""
+    match event:
+        case RunMigrated():
+            return "\n  ".join(["goes on with another definition:", *map(str, event.changes or ())])
+        case RunPaused():
+            return "pauses: only people are waited for"
+        case RunInterrupted():
+            return f"stops here, and can be resumed: {event.reason}"
+        case _:
+            raised = f"; budget now {limits_note(event.budget)}" if event.budget else ""
+            return f"going on: {finished} finished step{'' if finished == 1 else 's'}{raised}"
+
+
+def limits_note(budget: Mapping[str, Mapping[str, Any]]) -> str:
+    """Limits of the run and of its steps, as they are given: `usd=2, handle/draft.tokens=9000`."""
+    return ", ".join(
+        f"{where}.{name}={value}" if where else f"{name}={value}"
+        for where, limits in budget.items()
+        for name, value in limits.items()
+    )
+
+
 def _arguments(arguments: Any) -> str:
     if not isinstance(arguments, Mapping):
         return str(arguments)[:80]
 
     known = cast("Mapping[str, Any]", arguments)
-    return ", ".join(f"{name}={value!r:.60}" for name, value in known.items())
+    return ", ".join(f"{name}={_cut(repr(value))}" for name, value in known.items())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"
 
 
 def _note(event: OperationFinished, kind: str) -> str:

@@ -58,6 +58,7 @@ class Ledger:
     priced: bool = True
     held_tokens: int = 0
     held_usd: float = 0.0
+    holds: int = 0
     begun: int = 0
 
     @property
@@ -99,12 +100,17 @@ class Ledger:
         }
 
     def hold(self, hold: Hold) -> None:
-        self.held_tokens += hold.tokens
-        self.held_usd += hold.usd
+        if hold is not NOTHING:
+            self.holds += 1
+            self.held_tokens += hold.tokens
+            self.held_usd += hold.usd
 
     def release(self, hold: Hold) -> None:
-        self.held_tokens -= hold.tokens
-        self.held_usd = max(0.0, self.held_usd - hold.usd)
+        if hold is not NOTHING:
+            self.holds -= 1
+            self.held_tokens -= hold.tokens
+            # Sums of fractions do not come back to nothing by themselves.
+            self.held_usd = self.held_usd - hold.usd if self.holds else 0.0
 
     def settle(self, usage: Mapping[str, Any] | None) -> None:
         """Add what a model call used."""
@@ -225,7 +231,7 @@ class Account:
             if not short:
                 break
 
-            if any(ledger.held_tokens or ledger.held_usd for ledger in short):
+            if any(ledger.holds for ledger in short):
                 await self._settled.wait()
                 continue
 

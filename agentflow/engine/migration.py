@@ -110,6 +110,7 @@ def _frame(frame: Frame, move: _Move) -> Frame:
 class _Side:
     """A workflow of one of the definitions: its steps and edges by step id, `slots` the size of its gathers."""
 
+    end: str
     steps: Mapping[str, StepSpec]
     incoming: Mapping[str, Sequence[EdgeSpec]]
     outgoing: Mapping[str, Sequence[EdgeSpec]]
@@ -126,7 +127,7 @@ def _side(spec: WorkflowSpec) -> _Side:
         if edge.slot is not None:
             slots[edge.target] = max(slots.get(edge.target, 0), edge.slot + 1)
 
-    return _Side({step.id: step for step in spec.steps}, incoming, outgoing, slots)
+    return _Side(spec.end, {step.id: step for step in spec.steps}, incoming, outgoing, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,8 @@ def obstacles(state: State, old: WorkflowSpec, new: WorkflowSpec) -> list[str]:
         frame = state.frames[id_]
         said += [*_held(frame, place), *_read(state, frame, place)]
 
+    # What is said above can be why the end is out of reach; then it is not said as well.
+    said = said or [what for id_, place in places.items() for what in _cut_off(state, id_, place, new.name)]
     concerned: dict[str, list[str]] = {}
     for who, what in said:
         concerned.setdefault(what, []).append(who)
@@ -275,8 +278,7 @@ def _in(frame: Frame, step: str) -> str:
 
 def _read(state: State, frame: Frame, place: _Place) -> Iterator[_Said]:
     """The steps that may come and that read an output which is not there, or is of another type."""
-    at = {a.node.id for a in state.active.values() if a.frame == frame.id}
-    held = set(_holding(frame))
+    at, held = _at(state, frame), set(_holding(frame))
     coming = _reached(place.new, at, held, without="")
     for reader in (step for step in place.new.steps.values() if step.reads and step.id in coming):
         for name in reader.reads:
@@ -284,6 +286,10 @@ def _read(state: State, frame: Frame, place: _Place) -> Iterator[_Said]:
             # Where it comes again on each way to the reader, what it gives then is what is read.
             if what and reader.id in _reached(place.new, at, held, without=name):
                 yield _in(frame, reader.id), f"is open or may come, and reads `{name}`: {what}"
+
+
+def _at(state: State, frame: Frame) -> set[str]:
+    return {a.node.id for a in state.active.values() if a.frame == frame.id}
 
 
 def _unreadable(name: str, frame: Frame, place: _Place) -> str:
@@ -303,6 +309,19 @@ def _unreadable(name: str, frame: Frame, place: _Place) -> str:
         )
 
     return ""
+
+
+def _cut_off(state: State, id_: str, place: _Place, name: str) -> Iterator[_Said]:
+    """A frame that can come to its end in the old definition, and from where it is cannot in the new one."""
+    frame = state.frames[id_]
+    at, held = _at(state, frame), set(_holding(frame))
+    ways = (side.end in _reached(side, at, held, without="") for side in (place.old, place.new))
+    if frame.output is None and tuple(ways) == (True, False):
+        end = place.named(place.new.end)
+        what = (
+            f"cannot come to its end `{end}` any more: a gather on the way waits for a branch that it is past"
+        )
+        yield id_ or name, f"{what}; begin new branches after what is open"
 
 
 def _reached(side: _Side, at: set[str], held: set[tuple[str, int]], *, without: str) -> set[str]:

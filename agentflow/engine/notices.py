@@ -20,7 +20,15 @@ def error_info(error: BaseException, *, kind: str = "") -> ErrorInfo:
     """An error as data; the traceback keeps the last five frames."""
     trace = "" if isinstance(error, AgentflowError) else _trace(error)
     hint = error.hint if isinstance(error, AgentflowError) else ""
-    return ErrorInfo(kind=kind or type(error).__name__, message=str(error), hint=hint, traceback=trace)
+    kind = kind or type(error).__name__
+    return ErrorInfo(kind=kind, message=str(error), hint=hint, traceback=trace, base=_base(error))
+
+
+def _base(error: BaseException) -> str:
+    """The error of agentflow that a user's own one is a kind of."""
+    kinds = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == AgentflowError.__module__)
+    base = next(kinds, "")
+    return base if base != type(error).__name__ else ""
 
 
 def _trace(error: BaseException) -> str:

@@ -37,12 +37,22 @@ def recover(runner: Runner, events: Sequence[Event]) -> None:
     started = events[0]
     assert isinstance(started, RunStarted)
     runner.history = events
-    runner.input = started.input.value(runner.program.takes)
+    runner.input = _input(started.input, runner.program.takes)
     reading = _Reading(runner, started)
     for before, event in zip((started, *events), events, strict=False):
         reading.read(before, event)
 
     reading.close()
+
+
+def _input(given: Payload, takes: Any) -> Any:
+    from pydantic import ValidationError  # heavy, and only needed by what reads a journal
+
+    try:
+        return given.value(takes)
+    except ValidationError:
+        # The run was moved onto a definition that takes something else.
+        return given.data
 
 
 class _Reading:

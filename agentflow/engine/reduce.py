@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from rpds import HashTrieMap
 
+from agentflow.engine.answers import (
+    approval_asked,
+    approval_given,
+    operation_doubted,
+    operation_finished,
+    operation_resolved,
+    operation_started,
+    timer_fired,
+)
 from agentflow.engine.graph import Graph, Node, Out
 from agentflow.engine.migration import migrated
 from agentflow.engine.pending import (
     ROOT,
     again,
-    deadline,
-    decided,
     derived,
     fail,
     is_stalled,
     last_word,
-    renewed,
     sleep,
     stall,
 )
 from agentflow.engine.state import (
-    CUT_OFF,
     OVER,
     Activation,
     Ask,
@@ -32,20 +37,19 @@ from agentflow.engine.state import (
     Cell,
     Command,
     Complete,
-    Doubt,
     End,
     Execute,
     Expand,
     Fail,
     Frame,
     Progress,
-    Question,
     Reduced,
     State,
     Status,
-    Tell,
     Watch,
     new_frame,
+    put,
+    with_active,
 )
 from agentflow.events import (
     ApprovalAsked,
@@ -72,7 +76,6 @@ from agentflow.events import (
     TimerFired,
     TimerSet,
 )
-from agentflow.steps.approval import DEADLINE
 from agentflow.validation import REJECTED
 
 
@@ -148,28 +151,18 @@ def _step_started(state: State, event: StepStarted, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     node = activation.node
     if node.map is not None and activation.item is None:
-        return _put(state, activation._replace(phase="mapping", attempt=event.attempt), Expand)
+        return put(state, activation._replace(phase="mapping", attempt=event.attempt), Expand)
 
     match node.kind:
         case "workflow":
             return _enter(state, activation._replace(phase="nested", attempt=event.attempt))
         case "approval":
-            return _put(state, activation._replace(phase="asking", attempt=event.attempt), Ask)
+            return put(state, activation._replace(phase="asking", attempt=event.attempt), Ask)
         case "wait":
             asleep = activation._replace(phase="sleeping", attempt=event.attempt, due=0)
-            return _put(state, asleep, lambda a: sleep(a, 0.0))
+            return put(state, asleep, lambda a: sleep(a, 0.0))
         case _:
-            return _put(state, activation._replace(phase="running", attempt=event.attempt), Execute)
-
-
-def _put(state: State, activation: Activation, command: Callable[[Activation], Command]) -> Reduced:
-    active = state.active.insert(activation.id, activation)
-    return _with_active(state, active), (command(activation),)
-
-
-def _with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
-    # Spelled out, as dataclasses.replace costs three times as much and this runs for every event.
-    return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
+            return put(state, activation._replace(phase="running", attempt=event.attempt), Execute)
 
 
 def _enter(state: State, activation: Activation) -> Reduced:
@@ -215,7 +208,7 @@ def _item(activation: Activation, index: int, order: int) -> Activation:
 def _step_finished(state: State, event: StepFinished, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     output = event.output if event.output is not None else derived(state, activation)
-    state = _with_active(state, state.active.remove(event.step))
+    state = with_active(state, state.active.remove(event.step))
     if activation.phase == "mapping":
         state = replace(state, maps=state.maps.discard(activation.id))
     elif activation.phase == "nested":
@@ -366,98 +359,14 @@ def _step_failed(state: State, event: StepFailed, graph: Graph) -> Reduced:
     answered = tuple(question for question in activation.questions if question.verdict is not None)
     failed = activation._replace(failures=failures, phase="failed", questions=answered)
     if event.final or policy is None or failures > policy.times:
-        state = _with_active(state, state.active.insert(failed.id, failed))
+        state = with_active(state, state.active.insert(failed.id, failed))
         return fail(state, Fail(activation.id, event.error))
 
-    return _put(state, failed._replace(phase="retrying", due=0), lambda a: sleep(a, event.chance))
+    return put(state, failed._replace(phase="retrying", due=0), lambda a: sleep(a, event.chance))
 
 
 def _timer_set(state: State, event: TimerSet, graph: Graph) -> Reduced:
-    return _put(state, state.active[event.step]._replace(due=event.due), Watch)
-
-
-def _timer_fired(state: State, event: TimerFired, graph: Graph) -> Reduced:
-    activation = state.active[event.step]
-    if activation.phase == "retrying":
-        return _renew(state, activation)
-
-    if activation.phase == "asking":
-        verdict = (False, DEADLINE, "nobody answered in time")
-        return _answered(state, activation, activation.unanswered[:1], verdict)
-
-    return state, (Complete(activation, activation.input),)
-
-
-def _renew(state: State, activation: Activation) -> Reduced:
-    anew, commands = renewed(activation)
-    return _with_active(state, state.active.insert(anew.id, anew)), commands
-
-
-def _approval_asked(state: State, event: ApprovalAsked, graph: Graph) -> Reduced:
-    asked = state.active[event.step]
-    question = Question(event.digest, event.at, event.prompt, event.tool, event.subject)
-    others = tuple(q for q in asked.questions if q.digest != event.digest)
-    asked = asked._replace(questions=(*others, question))
-    commands = deadline(asked) if asked.node.kind == "approval" else ()
-    return _with_active(state, state.active.insert(asked.id, asked)), commands
-
-
-def _approval_given(state: State, event: ApprovalGiven, graph: Graph) -> Reduced:
-    asked = state.active[event.step]
-    # Another digest is an answer about something else than what is asked; a second answer changes nothing.
-    about = [question for question in asked.unanswered if question.digest == event.digest]
-    return _answered(state, asked, about, (event.approved, event.by, event.comment))
-
-
-def _answered(
-    state: State, asked: Activation, about: Sequence[Question], verdict: tuple[bool, str, str]
-) -> Reduced:
-    if not about:
-        return state, ()
-
-    answer = about[0]._replace(verdict=verdict)
-    questions = tuple(answer if q.digest == answer.digest else q for q in asked.questions)
-    told = asked._replace(questions=questions)
-    if told.node.kind == "approval":
-        return _put(state, told, decided)
-
-    return _renew(state, told) if told.phase == "asking" else _put(state, told, lambda a: Tell(a, answer))
-
-
-def _operation_started(state: State, event: OperationStarted, graph: Graph) -> Reduced:
-    activation = state.active.get(event.step) if event.once else None
-    if activation is None:
-        return state, ()
-
-    # Until its outcome is known.
-    doubt = Doubt(event.operation, event.name, event.request)
-    activation = activation._replace(doubts=(*activation.doubts, doubt))
-    return _with_active(state, state.active.insert(activation.id, activation)), ()
-
-
-def _operation_finished(state: State, event: OperationFinished, graph: Graph) -> Reduced:
-    activation = state.active.get(event.step)
-    if activation is None or not activation.doubts or (event.error and event.error.kind in CUT_OFF):
-        return state, ()
-
-    activation = _without(activation, event.operation)
-    return _with_active(state, state.active.insert(activation.id, activation)), ()
-
-
-def _without(activation: Activation, operation: str) -> Activation:
-    return activation._replace(doubts=tuple(d for d in activation.doubts if d.operation != operation))
-
-
-def _operation_doubted(state: State, event: OperationDoubted, graph: Graph) -> Reduced:
-    activation = state.active[event.step]
-    doubts = tuple(d._replace(asked=d.asked or d.operation == event.operation) for d in activation.doubts)
-    activation = activation._replace(doubts=doubts, phase="doubted")
-    return _with_active(state, state.active.insert(activation.id, activation)), ()
-
-
-def _operation_resolved(state: State, event: OperationResolved, graph: Graph) -> Reduced:
-    activation = _without(state.active[event.step], event.operation)
-    return _renew(state, activation) if activation.phase == "doubted" else (state, ())
+    return put(state, state.active[event.step]._replace(due=event.due), Watch)
 
 
 _RULES: dict[type[Event], Callable[[State, Any, Graph], Reduced]] = {
@@ -474,13 +383,13 @@ _RULES: dict[type[Event], Callable[[State, Any, Graph], Reduced]] = {
     StepFinished: _step_finished,
     StepFailed: _step_failed,
     TimerSet: _timer_set,
-    TimerFired: _timer_fired,
-    ApprovalAsked: _approval_asked,
-    ApprovalGiven: _approval_given,
-    OperationStarted: _operation_started,
-    OperationFinished: _operation_finished,
-    OperationDoubted: _operation_doubted,
-    OperationResolved: _operation_resolved,
+    TimerFired: timer_fired,
+    ApprovalAsked: approval_asked,
+    ApprovalGiven: approval_given,
+    OperationStarted: operation_started,
+    OperationFinished: operation_finished,
+    OperationDoubted: operation_doubted,
+    OperationResolved: operation_resolved,
 }
 _OF_ACTIVATIONS = frozenset(
     {

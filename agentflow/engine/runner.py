@@ -283,31 +283,35 @@ class Runner:
             if self._stop is not None:
                 raise asyncio.CancelledError
 
-            launch, self.launch = [a for a in self.launch if a.id in self.state.active], []
-            if len(launch) == 1 and self._may_run_inline(launch[0]):
-                await self._execute_inline(launch[0])
-                continue
-
-            for activation in launch:
-                task = asyncio.create_task(execute(self, activation))
-                self._tasks[task] = activation.id
-                task.add_done_callback(self._task_done)
-
-            if self.ending is not None and not self.people.are_calls_under_way():
-                self.post(RunFailed, step=self.ending[0], error=self.ending[1])
-                self.ending = None
-
-            if self._inbox:
+            if await self._launch() or self._inbox:
                 continue
 
             if not self._is_quiet():
                 await self._wake.wait()
             elif not self.waiting():
                 return
-            elif not await self._is_answered():
+            elif not await self._may_go_on():
                 await self._pause()
 
             self._wake.clear()
+
+    async def _launch(self) -> bool:
+        """Begin what is to be done; whether it was done at once, inside of the driver."""
+        launch, self.launch = [a for a in self.launch if a.id in self.state.active], []
+        if len(launch) == 1 and self._may_run_inline(launch[0]):
+            await self._execute_inline(launch[0])
+            return True
+
+        for activation in launch:
+            task = asyncio.create_task(execute(self, activation))
+            self._tasks[task] = activation.id
+            task.add_done_callback(self._task_done)
+
+        if self.ending is not None and not self.people.are_calls_under_way():
+            (step, error), self.ending = self.ending, None
+            self.post(RunFailed, step=step, error=error)
+
+        return False
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""
@@ -316,8 +320,8 @@ class Runner:
             step in asked and asked[step].phase == "asking" for step in self.timers
         )
 
-    async def _is_answered(self) -> bool:
-        """Ask people, if there is a way to; whether there may be more to do now."""
+    async def _may_go_on(self) -> bool:
+        """Whether there is more to do, where only people are waited for: once they were asked, if there is a way to."""
         if self._tasks:
             await asyncio.sleep(GRACE)
             if self._inbox or not self._is_quiet():
@@ -535,7 +539,7 @@ class Runner:
         self.closers.clear()
         # What was closed must not be found again, should the run go on in this process.
         self.shared = dict(self._given)
-        self._driver = self._home = self._stop = None
+        self._driver = self._home = self._stop = self.ending = None
 
     @property
     def failed_step(self) -> str:

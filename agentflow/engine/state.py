@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -129,6 +130,12 @@ def new_frame(id_: str, graph: Graph) -> Frame:
     return Frame(id_, graph, HashTrieMap(), HashTrieMap(), HashTrieMap())
 
 
+def with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
+    """The state with other open activations."""
+    # Spelled out, as dataclasses.replace costs three times as much and this runs for every event.
+    return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
+
+
 class Begin(NamedTuple):
     """Record that an activation starts; it is executed once that is committed."""
 
@@ -212,3 +219,9 @@ class Fail(NamedTuple):
 Command = Begin | Execute | Expand | Sleep | Watch | Ask | Tell | Doubted | Complete | Refuse | End | Fail
 # A state, and what is to be done in it.
 Reduced = tuple[State, tuple[Command, ...]]
+
+
+def put(state: State, activation: Activation, command: Callable[[Activation], Command]) -> Reduced:
+    """The state with an activation in it, and the command to go on with it."""
+    active = state.active.insert(activation.id, activation)
+    return with_active(state, active), (command(activation),)

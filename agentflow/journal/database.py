@@ -45,10 +45,17 @@ class Database:
         self.opened = 0
         self._relaxed = synchronous != "FULL"
         with self.errors():
+            self._refuse_emptied()
             if read_only:
                 self._open_to_read()
             else:
                 self._open(synchronous)
+
+    def _refuse_emptied(self) -> None:
+        # SQLite would take it for a new file, and throw the log away.
+        size, log, written = self._stamped()
+        if written and not size and log:
+            raise self.damaged("it is empty, but its log is not")
 
     def _open(self, synchronous: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,9 +112,12 @@ class Database:
 
     def follow(self) -> None:
         """Open a file that is only read anew where somebody began to write it, or it came to be."""
-        if self.read_only and not self._stamp[1] and self._stamp != self._stamped():
+        if self._is_stale():
             self.connection.close()
             self._open_to_read()
+
+    def _is_stale(self) -> bool:
+        return self.read_only and not self._stamp[1] and self._stamp != self._stamped()
 
     def _version(self) -> int:
         return int(self.connection.execute("pragma user_version").fetchone()[0])
@@ -177,6 +187,11 @@ class Database:
             self.connection.execute("begin")
             try:
                 yield
+            except (sqlite3.DatabaseError, JournalDamaged):
+                if self._is_stale():
+                    raise self._changed() from None
+
+                raise
             finally:
                 if self.connection.in_transaction:
                     self.connection.execute("rollback")
@@ -214,6 +229,10 @@ class Database:
 
         return ""
 
+    def _changed(self) -> JournalError:
+        # A file that nobody wrote was opened without locks; somebody began to.
+        return JournalError(f"the journal {self.path} was written while it was read", hint="try again")
+
     def damaged(self, what: str) -> JournalDamaged:
         return JournalDamaged(
             f"the journal {self.path} is damaged: {what}", hint=f"restore it from a copy, or {_ELSEWHERE}"
@@ -234,6 +253,9 @@ class Database:
             hint = f"make {self.path.parent} and the file writable, then resume the run; or {hint}"
         elif "locked" in text:
             hint = "another process holds it; try again"
+        elif "I/O" in text:
+            text = f"{text} ({getattr(error, 'sqlite_errorname', '')})"
+            hint = f"see whether the disk has room and works, then resume the run; or {hint}"
 
         what = "read" if self.read_only and "readonly" not in text else "written"
         return JournalUnwritable(f"the journal {self.path} cannot be {what}: {text}", hint=hint)

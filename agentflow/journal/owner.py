@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from pathlib import Path
 
 # host, boot, namespace of process ids, process id, start time, random
@@ -14,8 +12,8 @@ _PARTS = 6
 def new_owner() -> str:
     """A name for what drives runs in this process, which no other has."""
     pid = os.getpid()
-    parts = (socket.gethostname(), _boot(), _namespace(), str(pid), _stat(pid)[1], secrets.token_hex(4))
-    return "/".join(part.replace("/", "_") for part in parts)
+    parts = (_host(), _boot(), _namespace(), str(pid), _stat(pid)[1], os.urandom(4).hex())
+    return "/".join(parts)
 
 
 def is_gone(owner: str) -> bool:
@@ -25,7 +23,7 @@ def is_gone(owner: str) -> bool:
         return False
 
     host, boot, namespace, pid, start, _ = parts
-    if host != socket.gethostname():
+    if host != _host():
         return False
 
     if boot != _boot():
@@ -38,6 +36,12 @@ def describe(owner: str) -> str:
     """An owner in words, for texts of errors."""
     parts = owner.split("/")
     return f"process {parts[3]} on {parts[0]}" if len(parts) == _PARTS else f"`{owner}`"
+
+
+def _host() -> str:
+    import socket  # here, as who only reads a journal asks for no name
+
+    return socket.gethostname().replace("/", "_")
 
 
 def _boot() -> str:

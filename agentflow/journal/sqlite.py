@@ -16,7 +16,6 @@ from agentflow.journal.database import Database
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
-from agentflow.journal.schema import SCHEMA as SCHEMA
 from agentflow.journal.schema import seal
 
 

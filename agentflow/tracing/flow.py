@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from agentflow.events import Payload
-from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
-from agentflow.tracing.activation import Activation
+from agentflow.events import Json, Payload
+from agentflow.exceptions import ProjectError
+from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec, from_data
+from agentflow.tracing.activation import Activation, parse
+
+
+def spec_of(data: Json) -> WorkflowSpec | None:
+    """The spec that an event holds; None where it holds none, or one of a version that is not known."""
+    try:
+        return from_data(data) if data else None
+    except ProjectError:  # its spans are made without inputs and kinds
+        return None
 
 
 class Graph:
@@ -37,6 +46,16 @@ class Frame:
     )
     output: Payload | None = None
 
+    def moved(self, graph: Graph) -> Frame:
+        """The same on another graph: what is remembered of steps and branches that are gone is dropped."""
+        visits = {node: visit for node, visit in self.visits.items() if node in graph.steps}
+        arrived = {
+            (node, slot): queue
+            for (node, slot), queue in self.arrived.items()
+            if slot < graph.slots.get(node, 0)
+        }
+        return Frame(graph, visits, arrived, self.output)
+
 
 class Flow:
     """Follows a run. Events of a run without a spec, or that do not fit it, lead to no value."""
@@ -46,6 +65,19 @@ class Flow:
         self._given: dict[str, Payload] = {}
         self._results: dict[str, dict[int, Payload]] = {}
         self._arrive("", spec.start, value)
+
+    def migrated(self, spec: WorkflowSpec) -> None:
+        """The run follows another definition from here on; what is open is found in it by the ids of steps."""
+        frames = {"": self._frames[""].moved(Graph(spec))}
+        # What was entered first is around what was entered later.
+        for id_, frame in self._frames.items():
+            at = parse(id_)
+            outer = frames.get(at.frame)
+            graph = outer.graph.children.get(at.node) if id_ and outer is not None else None
+            if graph is not None:
+                frames[id_] = frame.moved(graph)
+
+        self._frames = frames
 
     def step(self, at: Activation) -> StepSpec | None:
         """The spec of a step."""

@@ -57,6 +57,11 @@ def title(event: OperationStarted) -> str:
     return f"{name} {event.name}".strip()
 
 
+def attempt(operation: str) -> str:
+    """The attempt at its step that an operation belongs to: `2` for `2.1`."""
+    return operation.partition(".")[0]
+
+
 def side(event: OperationStarted) -> Kind:
     """`client` for what is done elsewhere, as far as the operation tells."""
     given = event.attributes or {}
@@ -75,7 +80,23 @@ def begun(event: OperationStarted, run: str) -> Attributes:
     if event.kind == "tool":
         attributes[semconv.TOOL_TYPE] = "function"
 
-    return attributes | _mapped(event.attributes) | _asked(event)
+    return attributes | _mapped(event.attributes) | _asked(event) | _guarded(event)
+
+
+def _guarded(event: OperationStarted) -> Attributes:
+    """What the engine holds to: that a call is made once, for which time it is asked for, and what it may use."""
+    guarded: Attributes = {
+        f"{semconv.OPERATION_RESERVED}{key}": attribute(value)
+        for key, value in _entries(event.reserved)
+        if value is not None
+    }
+    if event.once:
+        guarded[semconv.EFFECT_ONCE] = True
+
+    if event.nth > 1:
+        guarded[semconv.OPERATION_NTH] = event.nth
+
+    return guarded
 
 
 def ended(span: OpenSpan, event: OperationFinished) -> None:

@@ -67,6 +67,9 @@ CONVENTION_VERSION = "agentflow.convention"
 ERROR_HINT = "agentflow.error.hint"
 INTERRUPTED = "interrupted"
 STILL_OPEN = "agentflow.open"
+# What was let go because only a person can say how it goes on: no error.
+SPAN_STATUS = "agentflow.status"
+WAITING = "waiting"
 LINK = "agentflow.link"
 
 RUN_STATUS = "agentflow.run.status"
@@ -78,6 +81,11 @@ RUN_RESUMES = "agentflow.run.resumes"
 RUN_RESUMED = "agentflow.run.resumed"
 RUN_INTERRUPTED = "agentflow.run.interrupted"
 RUN_REASON = "agentflow.run.reason"
+RUN_PAUSED = "agentflow.run.paused"
+RUN_MIGRATED = "agentflow.run.migrated"
+RUN_CHANGES = "agentflow.run.changes"
+RUN_BUDGET = "agentflow.run.budget."
+RUN_CANCELLED_BY = "agentflow.run.cancelled_by"
 WORKFLOW_DIGEST = "agentflow.workflow.digest"
 
 STEP_ID = "agentflow.step.id"
@@ -101,10 +109,20 @@ APPROVED = "agentflow.approval.approved"
 APPROVED_BY = "agentflow.approval.by"
 APPROVAL_COMMENT = "agentflow.approval.comment"
 
+EFFECT_ONCE = "agentflow.effect.once"
+EFFECT_NAME = "agentflow.effect.name"
+EFFECT_DOUBTED = "agentflow.effect.doubted"
+EFFECT_RESOLVED = "agentflow.effect.resolved"
+EFFECT_VERDICT = "agentflow.effect.verdict"
+EFFECT_RESOLVED_BY = "agentflow.effect.by"
+EFFECT_COMMENT = "agentflow.effect.comment"
+
 ARTIFACT_KEPT = "agentflow.artifact.kept"
 ARTIFACT = "agentflow.artifact."
 
 OPERATION_ID = "agentflow.operation"
+OPERATION_NTH = "agentflow.operation.nth"
+OPERATION_RESERVED = "agentflow.reserved."
 OPERATION_REQUEST = "agentflow.request"
 OPERATION_RESULT = "agentflow.result"
 MODEL_NOTE = "agentflow.note"
@@ -142,6 +160,8 @@ CONTENT = frozenset(
         CHOICE_WHY,
         APPROVAL_PROMPT,
         APPROVAL_COMMENT,
+        EFFECT_COMMENT,
+        RUN_REASON,
         ERROR_HINT,
         EXCEPTION_MESSAGE,
         EXCEPTION_STACKTRACE,

@@ -13,41 +13,46 @@ from agentflow.events import (
     ArtifactKept,
     ErrorInfo,
     Event,
-    Json,
     MapExpanded,
+    OperationDoubted,
     OperationFinished,
+    OperationResolved,
     OperationStarted,
     Payload,
     RunCancelled,
     RunFailed,
     RunFinished,
     RunInterrupted,
+    RunMigrated,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepFailed,
     StepFinished,
     StepStarted,
+    TimerFired,
     TimerSet,
 )
-from agentflow.exceptions import ProjectError
-from agentflow.spec import WorkflowSpec, from_data
-from agentflow.tracing import operations, semconv, steps
+from agentflow.spec import WorkflowSpec
+from agentflow.steps.approval import DEADLINE
+from agentflow.tracing import questions, runs, semconv, steps
 from agentflow.tracing.activation import parse
-from agentflow.tracing.flow import Flow
+from agentflow.tracing.flow import Flow, spec_of
 from agentflow.tracing.ids import operation_span_id, span_id, step_span_id, trace_id
 from agentflow.tracing.messages import said
+from agentflow.tracing.questions import Questions
 from agentflow.tracing.span import OpenSpan as OpenSpan
 from agentflow.tracing.span import SpanData as SpanData
 from agentflow.tracing.span import SpanEvent as SpanEvent
 from agentflow.tracing.span import SpanLink as SpanLink
 from agentflow.tracing.values import Attribute, data_of, described, fitted
+from agentflow.tracing.work import CUT_OFF, Work, waiting
 
 Attributes = dict[str, Attribute]
 
 _ROOT = ""
-_COUNTED = {"chat": "model_calls", "tool": "tool_calls"}
-_SUMMED = ("input_tokens", "output_tokens", "usd")
-_CUT_OFF = ErrorInfo(kind=semconv.INTERRUPTED, message=semconv.INTERRUPTED)
+# What a step that is being stopped may still say before that.
+_LAST_WORDS = (OperationFinished, ArtifactKept)
 
 
 def spans_of(events: Iterable[Event], *, include_open: bool = False) -> list[SpanData]:
@@ -67,8 +72,8 @@ class SpanFolder:
     """Folds the events of one run, from its first on; each call gives the spans that ended with that event.
 
     A span is given once. What was at work when a process ended is closed as interrupted where the run goes on or
-    ends; sub-workflows, maps, waits and approvals go on themselves. A run that is resumed after it failed goes on
-    under a second `invoke_workflow` span of the same trace.
+    ends, and as waiting where a person is waited for; sub-workflows, maps, waits and approvals go on themselves. A run
+    that is resumed after it failed goes on under a second `invoke_workflow` span of the same trace.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -76,39 +81,34 @@ class SpanFolder:
         self._trace = trace_id(run_id)
         self._flow = Flow(WorkflowSpec(name="", start="", end=""), Payload())
         self._steps: dict[str, OpenSpan] = {}
-        self._operations: dict[tuple[str, str], OpenSpan] = {}
+        self._work = Work(run_id)
         self._left: dict[str, OpenSpan] = {}
-        self._totals: dict[str, float] = {}
+        self._questions = Questions()
+        self._doubts: dict[str, list[str]] = {}
         self._resumes = 0
         self._last = 0
 
     def fold(self, event: Event) -> list[SpanData]:
         """The spans that ended with `event`."""
+        spans = self._work.released(event) if not isinstance(event, _LAST_WORDS) else []
         rule = self._RULES.get(type(event))
-        spans = rule(self, event) if rule is not None else []
+        if rule is not None:
+            spans += rule(self, event)
+
         self._last = event.at
         return spans
 
     def open(self) -> list[SpanData]:
         """The spans that go on, as they are now and marked so; not to be sent, as each will end as another."""
-        open_ = [*reversed(self._operations.values()), *reversed(self._steps.values())]
+        open_ = [*self._work.open(), *reversed(self._steps.values())]
         marked = (replace(s, attributes={**s.attributes, semconv.STILL_OPEN: True}) for s in open_)
         return [span.closed(self._last) for span in marked]
 
     def _run_started(self, event: RunStarted) -> list[SpanData]:
-        spec = _spec(event.spec)
+        spec = spec_of(event.spec)
         if spec is not None:
             self._flow = Flow(spec, event.input)
 
-        attributes: Attributes = {
-            **steps.invoked(event.workflow, self.run_id),
-            semconv.WORKFLOW_DIGEST: event.digest,
-            semconv.RUN_MODEL: event.model,
-            semconv.RUN_VERSION: event.version,
-            semconv.CONVENTION_VERSION: semconv.CONVENTION,
-            semconv.INPUT_MESSAGES: fitted(said("user", data_of(event.input))),
-            **{semconv.RUN_ATTRIBUTE + name: str(text) for name, text in event.attributes.items()},
-        }
         self._steps[_ROOT] = OpenSpan(
             name=f"{semconv.INVOKE_WORKFLOW} {event.workflow}",
             trace_id=self._trace,
@@ -116,7 +116,7 @@ class SpanFolder:
             parent_id=None,
             start=event.at,
             lasting=True,
-            attributes=attributes,
+            attributes=runs.begun(event),
         )
         return []
 
@@ -125,8 +125,20 @@ class SpanFolder:
         spans = self._cut_off(self._last)
         self._resumes += 1
         self._reopen(event.at)
-        by = {semconv.RUN_MODEL: event.model, semconv.RUN_VERSION: event.version}
-        self._note(_ROOT, semconv.RUN_RESUMED, event.at, by)
+        self._note(_ROOT, semconv.RUN_RESUMED, event.at, runs.resumed(event))
+        return spans
+
+    def _run_migrated(self, event: RunMigrated) -> list[SpanData]:
+        """Committed with the resume that follows it, and before that."""
+        spans = self._cut_off(self._last)
+        spec = spec_of(event.spec)
+        if spec is not None:
+            self._flow.migrated(spec)
+
+        root = self._steps.get(_ROOT) or self._left.get(_ROOT)
+        if root is not None:
+            root.happened(semconv.RUN_MIGRATED, event.at, runs.migrated(event))
+
         return spans
 
     def _reopen(self, at: int) -> None:
@@ -136,13 +148,16 @@ class SpanFolder:
                 span,
                 span_id=span_id(self.run_id, *span.names, "resumed", self._resumes),
                 parent_id=self._around(parse(key).outer) if key else span_id(self.run_id),
-                start=at,
-                attributes={**span.attributes},
-                events=[],
+                # A move onto another definition is told just before.
+                start=min([at, *(event.at for event in span.events)]),
                 links=(SpanLink(span_id=span.span_id, attributes={semconv.LINK: "resumed"}),),
             )
 
         self._left = {}
+
+    def _run_paused(self, event: RunPaused) -> list[SpanData]:
+        self._note(_ROOT, semconv.RUN_PAUSED, event.at, {})
+        return self._cut_off(event.at, waits=True)
 
     def _run_interrupted(self, event: RunInterrupted) -> list[SpanData]:
         self._note(_ROOT, semconv.RUN_INTERRUPTED, event.at, {semconv.RUN_REASON: event.reason})
@@ -161,43 +176,49 @@ class SpanFolder:
 
     def _run_cancelled(self, event: RunCancelled) -> list[SpanData]:
         error = ErrorInfo(kind="cancelled", message=event.reason or "cancelled")
+        if _ROOT in self._steps:
+            self._steps[_ROOT].attributes |= runs.cancelled(event)
+
         return self._over(event.at, "cancelled", error)
 
     def _over(self, at: int, status: str, error: ErrorInfo | None, step: str = "") -> list[SpanData]:
         """Close all that is open; `error` is of the run, of the step that failed, and of what is around that."""
         spans = self._cut_off(at)
-        self._left = dict(self._steps)
-        for key, span in reversed(self._left.items()):
+        for key, span in reversed(self._steps.items()):
             if key == _ROOT:
                 self._sum_up(span, status)
 
             failed = key in (_ROOT, step) or step.startswith((f"{key}/", f"{key}["))
-            spans.append(span.closed(at, error if failed else _CUT_OFF))
+            spans.append(span.closed(at, error if failed else CUT_OFF))
 
+        # What happens to them from here on is told by the spans that go on.
+        self._left = {
+            key: replace(span, attributes={**span.attributes}, events=[]) for key, span in self._steps.items()
+        }
         self._steps = {}
         return spans
 
     def _sum_up(self, root: OpenSpan, status: str) -> None:
         root.attributes[semconv.RUN_STATUS] = status
         root.attributes[semconv.RUN_RESUMES] = self._resumes
-        root.attributes.update({semconv.RUN_TOTAL + name: count for name, count in self._totals.items()})
+        root.attributes.update({semconv.RUN_TOTAL + name: count for name, count in self._work.totals.items()})
 
-    def _cut_off(self, at: int) -> list[SpanData]:
+    def _cut_off(self, at: int, *, waits: bool = False) -> list[SpanData]:
         """Close what was at work and will not go on: operations, and steps that are begun again."""
-        spans = [span.closed(at, _CUT_OFF) for span in reversed(self._operations.values())]
-        self._operations = {}
-        again = [key for key, span in reversed(self._steps.items()) if not span.lasting]
-        return spans + [self._steps.pop(key).closed(at, _CUT_OFF) for key in again]
+        spans = self._work.cut_off(at)
+        for key in [key for key, span in reversed(self._steps.items()) if not span.lasting]:
+            span = self._steps.pop(key)
+            is_waiting = waits or key in self._doubts
+            spans.append(waiting(span, at) if is_waiting else span.closed(at, CUT_OFF))
+
+        return spans
 
     def _step_started(self, event: StepStarted) -> list[SpanData]:
         at = parse(event.step)
         step, given = self._flow.step(at), self._flow.given(at)
         self._flow.started(at)
-        links: tuple[SpanLink, ...] = ()
-        if event.attempt > 1:
-            before = step_span_id(self.run_id, event.step, event.attempt - 1)
-            links = (SpanLink(span_id=before, attributes={semconv.LINK: "previous attempt"}),)
-
+        # Begun anew without having failed: it was let go until a person had answered.
+        before = self._steps.pop(event.step, None)
         self._steps[event.step] = OpenSpan(
             name=steps.title(at, step),
             trace_id=self._trace,
@@ -210,14 +231,34 @@ class SpanFolder:
                 **steps.begun(at, step, event.attempt, self.run_id),
                 **described(semconv.STEP_INPUT, given),
             },
-            links=links,
+            links=self._earlier(event),
         )
-        return []
+        return [waiting(before, event.at)] if before is not None else []
 
-    def _around(self, outer: str) -> int:
-        """The span that a step is shown under: its map or sub-workflow, else the run."""
-        span = self._steps.get(outer) or self._steps.get(_ROOT)
+    def _earlier(self, event: StepStarted) -> tuple[SpanLink, ...]:
+        """Links from an attempt to the one before, and to the operations that were in doubt until now."""
+        links: list[SpanLink] = []
+        if event.attempt > 1:
+            before = step_span_id(self.run_id, event.step, event.attempt - 1)
+            links.append(SpanLink(span_id=before, attributes={semconv.LINK: "previous attempt"}))
+
+        for operation in self._doubts.pop(event.step, ()):
+            doubted = operation_span_id(self.run_id, event.step, operation)
+            links.append(SpanLink(span_id=doubted, attributes={semconv.LINK: "in doubt"}))
+
+        return tuple(links)
+
+    def _around(self, key: str) -> int:
+        """The span that something is shown under: a step's, its map's or sub-workflow's, else the run's."""
+        span = self._nearest(key)
         return span.span_id if span is not None else span_id(self.run_id)
+
+    def _nearest(self, key: str) -> OpenSpan | None:
+        """The span of a step where it is open, else of what is nearest around it."""
+        while key and key not in self._steps:
+            key = parse(key).outer
+
+        return self._steps.get(key)
 
     def _map_expanded(self, event: MapExpanded) -> list[SpanData]:
         self._flow.expanded(parse(event.step))
@@ -230,6 +271,7 @@ class SpanFolder:
 
     def _step_finished(self, event: StepFinished) -> list[SpanData]:
         output = self._flow.finished(parse(event.step), event.output, event.case)
+        self._questions.forget(event.step)
         span = self._steps.pop(event.step, None)
         if span is None:
             return []
@@ -238,7 +280,15 @@ class SpanFolder:
         if event.case is not None:
             span.attributes[semconv.STEP_CASE] = event.case
 
-        return [span.closed(event.at)]
+        return [*self._left_inside(event, span), span.closed(event.at)]
+
+    def _left_inside(self, event: StepFinished, span: OpenSpan) -> list[SpanData]:
+        """Close what still goes on in a sub-workflow: the first to reach its end ends it."""
+        if semconv.WORKFLOW_NAME not in span.attributes:
+            return []
+
+        inside = [key for key in reversed(self._steps) if key.startswith(f"{event.step}/")]
+        return [self._steps.pop(key).closed(event.at, CUT_OFF) for key in inside]
 
     def _step_failed(self, event: StepFailed) -> list[SpanData]:
         span = self._steps.pop(event.step, None)
@@ -256,28 +306,44 @@ class SpanFolder:
 
         return []
 
+    def _timer_fired(self, event: TimerFired) -> list[SpanData]:
+        span = self._steps.get(event.step)
+        asked = span.attributes.get(semconv.APPROVAL_DIGEST) if span is not None else None
+        if span is None or asked is None or semconv.APPROVED in span.attributes:
+            return []
+
+        # Nobody answered in time, which counts as a refusal.
+        given = ApprovalGiven(at=event.at, step=event.step, digest=str(asked), approved=False, by=DEADLINE)
+        return self._approval_given(given)
+
     def _approval_asked(self, event: ApprovalAsked) -> list[SpanData]:
-        asked: Attributes = {
-            semconv.APPROVAL_DIGEST: event.digest,
-            semconv.APPROVAL_PROMPT: event.prompt,
-        }
-        return self._told(event.step, semconv.APPROVAL_ASKED, event.at, asked)
+        return self._told(event, semconv.APPROVAL_ASKED, self._questions.asked(event))
 
     def _approval_given(self, event: ApprovalGiven) -> list[SpanData]:
-        given: Attributes = {
-            semconv.APPROVAL_DIGEST: event.digest,
-            semconv.APPROVED: event.approved,
-            semconv.APPROVED_BY: event.by,
-        }
-        if event.comment:
-            given[semconv.APPROVAL_COMMENT] = event.comment
+        return self._told(event, semconv.APPROVAL_GIVEN, self._questions.given(event))
 
-        return self._told(event.step, semconv.APPROVAL_GIVEN, event.at, given)
+    def _told(
+        self, event: ApprovalAsked | ApprovalGiven, name: str, attributes: Attributes
+    ) -> list[SpanData]:
+        # An approval step is about one thing; inside of another step, people may be asked about several calls.
+        if event.step in self._steps and not self._questions.is_about_call(event):
+            self._steps[event.step].attributes.update(attributes)
 
-    def _told(self, step: str, name: str, at: int, attributes: Attributes) -> list[SpanData]:
-        if step in self._steps:
-            self._steps[step].attributes.update(attributes)
-            self._note(step, name, at, attributes)
+        return self._tell(event.step, name, event.at, attributes)
+
+    def _operation_doubted(self, event: OperationDoubted) -> list[SpanData]:
+        self._doubts.setdefault(event.step, []).append(event.operation)
+        return self._tell(event.step, semconv.EFFECT_DOUBTED, event.at, questions.doubted(event))
+
+    def _operation_resolved(self, event: OperationResolved) -> list[SpanData]:
+        return self._tell(event.step, semconv.EFFECT_RESOLVED, event.at, questions.resolved(event))
+
+    def _tell(self, step: str, name: str, at: int, attributes: Attributes) -> list[SpanData]:
+        """Note an event on a step; between two attempts, on what is around it."""
+        span = self._nearest(step)
+        if span is not None:
+            whose: Attributes = {} if step in self._steps else {semconv.STEP_ACTIVATION: step}
+            span.happened(name, at, whose | attributes)
 
         return []
 
@@ -293,41 +359,17 @@ class SpanFolder:
             span.happened(name, at, attributes)
 
     def _operation_started(self, event: OperationStarted) -> list[SpanData]:
-        self._count(_COUNTED.get(event.kind), 1)
-        if event.parent:
-            parent = operation_span_id(self.run_id, event.step, event.parent)
-        else:
-            parent = self._around(event.step)
-
-        self._operations[event.step, event.operation] = OpenSpan(
-            name=operations.title(event),
-            kind=operations.side(event),
-            trace_id=self._trace,
-            span_id=operation_span_id(self.run_id, event.step, event.operation),
-            parent_id=parent,
-            start=event.at,
-            attributes=operations.begun(event, self.run_id),
-        )
+        self._work.started(event, self._around(event.step), self._questions.verdict(event))
         return []
 
     def _operation_finished(self, event: OperationFinished) -> list[SpanData]:
-        for name in _SUMMED:
-            self._count(name, (event.usage or {}).get(name) or 0)
-
-        span = self._operations.pop((event.step, event.operation), None)
-        if span is None:
-            return []
-
-        operations.ended(span, event)
-        return [span.closed(event.at, event.error)]
-
-    def _count(self, name: str | None, amount: float) -> None:
-        if name is not None and amount:
-            self._totals[name] = self._totals.get(name, 0) + amount
+        return self._work.finished(event)
 
     _RULES: ClassVar[dict[type[Event], Callable[[SpanFolder, Any], list[SpanData]]]] = {
         RunStarted: _run_started,
         RunResumed: _run_resumed,
+        RunMigrated: _run_migrated,
+        RunPaused: _run_paused,
         RunInterrupted: _run_interrupted,
         RunFinished: _run_finished,
         RunFailed: _run_failed,
@@ -337,16 +379,12 @@ class SpanFolder:
         StepFinished: _step_finished,
         StepFailed: _step_failed,
         TimerSet: _timer_set,
+        TimerFired: _timer_fired,
         ApprovalAsked: _approval_asked,
         ApprovalGiven: _approval_given,
         OperationStarted: _operation_started,
         OperationFinished: _operation_finished,
+        OperationDoubted: _operation_doubted,
+        OperationResolved: _operation_resolved,
         ArtifactKept: _artifact_kept,
     }
-
-
-def _spec(data: Json) -> WorkflowSpec | None:
-    try:
-        return from_data(data) if data else None
-    except ProjectError:  # written by another version: its spans are made without inputs and kinds
-        return None

@@ -105,9 +105,9 @@ def soak(seconds: float, folder: Path) -> dict[str, Any]:
     while work.at_work:
         time.sleep(TICK)
         now = time.monotonic()
-        if next_kill <= now < until:
+        while work.at_work and next_kill <= now < until:
             work.kill()
-            next_kill = now + work.chosen.expovariate(1 / PAUSE)
+            next_kill += work.chosen.expovariate(1 / PAUSE)
 
         for _ in range(work.reap()):
             if now < until:

@@ -386,14 +386,19 @@ async def test_what_is_asked_differently_is_called_anew_and_said() -> None:
     assert [e.attributes for e in begun[-2:]] == [{"diverged": True}, None]
 
 
-async def test_failures_are_served_as_they_were() -> None:
+class OutOfOrder(ToolError):
+    """An error of a user's own."""
+
+
+@pytest.mark.parametrize("kind", [ToolError, OutOfOrder])
+async def test_failures_are_served_as_they_were(kind: type[ToolError]) -> None:
     """A call that failed and was got over fails the same way when its step is begun anew."""
 
     @tool(effect="read")
     async def broken() -> str:
         """Fail."""
         log.append("broken")
-        raise ToolError("it is broken", hint="mend it")
+        raise kind("it is broken", hint="mend it")
 
     @step
     async def tolerant(number: int) -> str:

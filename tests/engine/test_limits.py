@@ -30,7 +30,6 @@ from agentflow.testing import run_to_end
 from agentflow.tools import call
 from tests.definition.sound import Edges, last, one, spread, total, two
 from tests.engine.driving import approve_all, seconds_left, take_up
-from tests.engine.watching import until
 
 COUNT = {"chat": "model_calls", "tool": "tool_calls"}
 
@@ -117,10 +116,11 @@ async def test_what_was_used_before_counts_after_a_resume() -> None:
     """Calls of an earlier process are counted from its events, so a budget holds for the run, not for the process."""
     made: list[int] = []
     calls = calling("tool", made, input_tokens=5)
-    hold = asyncio.Event()
+    hold, reached = asyncio.Event(), asyncio.Event()
 
     @step
     async def pauses(number: int) -> int:
+        reached.set()
         if not hold.is_set():
             await asyncio.sleep(3600)
 
@@ -131,7 +131,7 @@ async def test_what_was_used_before_counts_after_a_resume() -> None:
     journal = MemoryJournal()
     started = run(workflow, 3, settings=Settings(journal=journal))
     task = started.start()
-    await until(lambda: len(made) == 3)
+    await reached.wait()
     started.interrupt()
     await task
     hold.set()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from agentflow import Workflow, step
+from agentflow import Workflow, gather, step
 from agentflow.engine.graph import Graph, compile_graph
 from agentflow.engine.migration import migrated, obstacles
 from agentflow.engine.state import State, empty
@@ -20,7 +20,21 @@ from agentflow.path import MapStep, Place, Step
 from agentflow.spec import EdgeSpec, MapSpec, WorkflowSpec
 from agentflow.validation.order import ended_before
 from agentflow.validation.subject import Subject
-from tests.definition.sound import SOUND, Again, climb, deep, inner, last, looping, one, opened
+from tests.definition.sound import (
+    SOUND,
+    Again,
+    add,
+    climb,
+    deep,
+    hold,
+    inner,
+    last,
+    looping,
+    one,
+    opened,
+    three,
+    two,
+)
 from tests.engine.pure import Pure, newest, oldest, story
 from tests.engine.random_workflows import workflows
 from tests.engine.test_properties import any_order, text_of
@@ -267,7 +281,7 @@ def test_an_open_step_must_be_there() -> None:
     assert obstacles(state, LINE.spec, new) == [
         "`two#1` is open, and there is no step `two` any more; keep it until the run is past it"
     ]
-    assert obstacles(state, LINE.spec, without(LINE.spec, "three")) == []
+    assert obstacles(state, LINE.spec, replace(without(LINE.spec, "three"), end="two")) == []
     with pytest.raises(ProjectError, match="`two#1` is open"):
         migrated(state, graph_of(LINE), compile_graph(new))
 
@@ -373,7 +387,8 @@ def test_a_gather_that_holds_something_must_stay() -> None:
 
 def test_a_gather_that_holds_nothing_may_go() -> None:
     """Before anything arrived, or after it went on, a gather may be another one."""
-    new = without(JOIN.spec, "gather(two, three)")
+    joined = without(JOIN.spec, "gather(two, three)")
+    new = replace(joined, edges=(*joined.edges, EdgeSpec(source="two", target="add")))
 
     assert obstacles(at(JOIN, 1, "one#1"), JOIN.spec, new) == []
     assert obstacles(at(JOIN, 1, "add#1"), JOIN.spec, new) == []
@@ -442,6 +457,23 @@ def test_what_comes_after_a_waiting_gather_may_come() -> None:
 
     assert [o.partition(":")[0] for o in obstacles(held(), spec, new)] == [
         "`add` is open or may come, and reads `zero`"
+    ]
+
+
+def test_the_end_must_be_in_reach() -> None:
+    """A new branch that begins at a step which the run is past would be waited for in vain."""
+    line = Workflow("line", start=one, end=two, edges=[one >> two])
+    forked = Workflow("line", start=one, end=add, edges=[one >> gather(two, three) >> add])
+    outer = Workflow("outer", start=last, end=opened, edges=[last >> line >> hold >> opened])
+    inside = changed(outer.spec, "line", workflow=forked.spec)
+    past = "any more: a gather on the way waits for a branch that it is past; begin new branches after what is open"
+
+    assert obstacles(at(line, 1, "one#1"), line.spec, forked.spec) == []
+    assert obstacles(at(line, 1, "two#1"), line.spec, forked.spec) == [
+        f"`line` cannot come to its end `add` {past}"
+    ]
+    assert obstacles(at(outer, 1, "line#1/two#1"), outer.spec, inside) == [
+        f"`line#1` cannot come to its end `line/add` {past}"
     ]
 
 

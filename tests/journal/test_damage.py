@@ -218,6 +218,18 @@ async def check_prefix(path: Path) -> None:
     await journal.close()
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_file_that_was_emptied_beside_its_log(tmp_path: Path, read_only: bool) -> None:
+    """A file of no bytes is a new journal, but not where a log says that there was more; the log is left alone."""
+    _, log = await grown(tmp_path / "j.db")
+    path = put(tmp_path / "copy.db", b"")
+    put(tmp_path / "copy.db-wal", log)
+    with pytest.raises(JournalDamaged, match="it is empty, but its log is not"):
+        SqliteJournal(path, read_only=read_only)
+
+    assert content_of(tmp_path / "copy.db-wal") == log
+
+
 async def test_sqlite_says_more(tmp_path: Path) -> None:
     """Where SQLite finds a page broken, its own check says which."""
     content = await written(tmp_path / "j.db")

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,6 +103,10 @@ def old(tmp_path: Path) -> Path:
 
 def content(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def put(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def names(folder: Path) -> list[str]:
@@ -224,7 +228,7 @@ async def test_an_old_file_is_read_as_it_is(old: Path) -> None:
 
 
 @contextmanager
-def unwritable(folder: Path) -> Iterator[None]:
+def unwritable(folder: Path) -> Generator[None, None, None]:
     """For a while nobody may write into the folder."""
     folder.chmod(0o555)
     try:
@@ -291,6 +295,29 @@ async def test_reading_beside_a_writer(tmp_path: Path) -> None:
     assert len(await late.requests("r")) == 1
     await late.close()
     await writer.close()
+
+
+async def test_a_file_that_is_written_while_it_is_read(tmp_path: Path) -> None:
+    """What looks like damage, as a writer came in between, is said to be that; the next look is at the new file."""
+    path = tmp_path / "j.db"
+    journal = SqliteJournal(path)
+    await journal.append("r", chain("r", 30, size=300))
+    await journal.close()
+    reader = SqliteJournal(path, read_only=True)
+    whole = content(path)
+
+    def disturb(statement: str) -> None:
+        if statement.startswith("select seq"):
+            path.write_bytes(whole[: 4096 * 5] + b"\xff" * (len(whole) - 4096 * 5) + b"\xff" * 4096)
+
+    reader._db.set_trace_callback(disturb)
+    with pytest.raises(JournalError, match="was written while it was read") as refused:
+        await reader.read("r")
+
+    assert refused.value.hint == "try again"
+    put(path, whole)
+    assert len(await reader.read("r")) == 30
+    await reader.close()
 
 
 async def test_a_log_that_cannot_be_read_is_not_passed_over(shared: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from agentflow.exceptions import (
     JournalVersion,
 )
 from tests.journal.examples import chain, started
+from tests.journal.processes import together
 
 
 @pytest.fixture
@@ -139,6 +140,69 @@ asyncio.run(main())
     await journal.append("r", chain("r", 70)[61:])
     assert await journal.read("r") == chain("r", 70)
     await journal.close()
+
+
+APPEND = """
+import asyncio, sys
+from agentflow import SqliteJournal
+from agentflow.exceptions import JournalConflict
+from tests.journal.examples import chain
+async def main():
+    journal = SqliteJournal(sys.argv[2])
+    events = {n: chain(f"r{n}", 3, at=int(sys.argv[1]) + 1000) for n in range(200)}
+    print("ready", flush=True)
+    input()
+    for n, run in events.items():
+        try:
+            for k in range(3):
+                await journal.append(f"r{n}", run[k : k + 1])
+        except JournalConflict:
+            continue
+        print(n)
+asyncio.run(main())
+"""
+
+
+async def test_two_processes_that_append_to_the_same_runs(tmp_path: Path) -> None:
+    """Of two that begin each of 200 runs at the same time one writes all of it, and the other none; both notice."""
+    SqliteJournal(tmp_path / "j.db")._db.close()
+    whole = [[int(line) for line in printed] for printed in together(APPEND, tmp_path / "j.db")]
+    journal = SqliteJournal(tmp_path / "j.db")
+
+    assert sorted(whole[0] + whole[1]) == list(range(200))
+    for writer, numbers in enumerate(whole):
+        for n in numbers:
+            assert await journal.read(f"r{n}") == chain(f"r{n}", 3, at=writer + 1000)
+
+    await journal.close()
+
+
+async def test_a_journal_goes_on_after_a_conflict(journal: SqliteJournal) -> None:
+    """Who was stopped because another went on may read what that one wrote, and continue it."""
+    events = chain("r", 6)
+    await journal.append("r", events[:1])
+    other = SqliteJournal(journal.path)
+    await other.append("r", events[1:3])
+    with pytest.raises(JournalConflict):
+        await journal.append("r", events[1:2])
+
+    assert await journal.read("r") == events[:3]
+    await journal.append("r", events[3:])
+    with pytest.raises(JournalConflict):
+        await other.append("r", events[3:4])
+
+    assert await other.read("r") == events
+    await other.close()
+
+
+async def test_what_cannot_be_encoded_is_not_begun(journal: SqliteJournal) -> None:
+    """An output that has no JSON raises before anything is written, and the run goes on with another."""
+    await journal.append("r", chain("r", 1))
+    with pytest.raises(ValueError, match="serialize"):
+        await journal.append("r", [StepFinished(seq=2, at=1, step="a", output=Payload(object()))])
+
+    assert not journal._db.in_transaction
+    await journal.append("r", chain("r", 2)[1:])
 
 
 async def test_a_file_that_cannot_be_written_says_what_to_do(journal: SqliteJournal) -> None:

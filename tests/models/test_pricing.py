@@ -75,7 +75,7 @@ def test_a_project_gives_prices_in_its_settings(tmp_path: Path) -> None:
 def test_what_is_no_price_is_refused(table: Any, says: str) -> None:
     """The error names the file, the model and the part, and shows how a price is written."""
     project = Project(root=Path("/somewhere"), settings={"prices": table})
-    with pytest.raises(ProjectError, match="pyproject.toml") as caught:
+    with pytest.raises(ProjectError, match=r"pyproject\.toml") as caught:
         _ = project.prices
 
     assert says in str(caught.value)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from agentflow.steps.planner import Planner
 from agentflow.tools import tool
 from tests.models.openai_server import OpenAIServer, Received, Said, Script, calls, fails, says, together
 from tests.models.recording import Recording, recorded
+from tests.models.test_agent_runs import shop
 
 APIS = ("chat", "responses")
 
@@ -276,3 +278,20 @@ async def test_a_double_of_a_model_is_not_asked_again() -> None:
     assert restored == result
     assert result.evidence[0].at
     assert (again.served, again.effects, list(silent.calls)) == (3, [], [])
+
+
+async def test_tools_of_an_mcp_server_are_not_called_again(tmp_path: Path) -> None:
+    """What a server's tools gave is told again, word for word, without a call of them."""
+    script: Script = [together(calls("stock", item="kettles"), calls("order", item="kettle")), says("done")]
+
+    async def work(pool: ModelPool, model: str) -> Any:
+        spec = AgentSpec(name="a", mcp_servers=(shop(tmp_path),))
+        return (await run_agent(AgentCall(spec=spec, text="go", model=model), pool)).output
+
+    async with bench(work, "chat") as it:
+        first = await it.attempt(script)
+        again = await it.attempt(heard(first), known=first.recording.outcomes(3))
+
+    assert [kept.operation.kind for kept in first.recording.effects] == ["chat", "tool", "tool", "chat"]
+    assert (again.output, again.recording.served) == ("done", 3)
+    assert [request.raw for request in again.requests] == [first.requests[-1].raw]

@@ -31,7 +31,7 @@ MADE: list[Any] = []
 async def find(query: str, limit: int = 1) -> list[Evidence]:
     """Find passages."""
     MADE.append(query)
-    return [Evidence(text=query, source="s", score=n) for n in range(limit)]
+    return [Evidence(text=query, source="s", score=float(n)) for n in range(limit)]
 
 
 @tool
@@ -87,7 +87,7 @@ def _anew() -> None:
 
 async def test_outside_of_a_run_a_tool_is_its_function() -> None:
     """As in a unit test: nothing is stamped, recorded, or asked."""
-    assert await find("q") == [Evidence(text="q", source="s", score=0)]
+    assert await find("q") == [Evidence(text="q", source="s", score=0.0)]
     assert await pay(5) == "paid 5"
     assert await call(pay, {"amount": 6}) == "paid 6"
     assert await THREADED(1) == Point(1)

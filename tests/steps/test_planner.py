@@ -254,7 +254,8 @@ async def test_what_ends_the_step_is_not_told_and_leaves_no_call_running(stop: t
         await begun.wait()
         raise stop("enough")
 
-    wanted = ({"id": name, "tool": name, "arguments": {}} for name in ("slow", "ending"))
+    names = ("slow", "ending")
+    wanted: list[dict[str, Any]] = [{"id": name, "tool": name, "arguments": {}} for name in names]
     with pytest.raises(stop, match="enough"):
         await planned_alone([turn(*wanted)], [slow, ending])
 

@@ -1,0 +1,49 @@
+"""The run itself as a span: its attributes, and those of what happens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from agentflow.events import RunCancelled, RunMigrated, RunResumed, RunStarted
+from agentflow.tracing import semconv, steps
+from agentflow.tracing.messages import said
+from agentflow.tracing.values import Attribute, attribute, data_of, fitted
+
+Attributes = dict[str, Attribute]
+
+
+def begun(event: RunStarted) -> Attributes:
+    """The attributes that a run begins with."""
+    return {
+        **steps.invoked(event.workflow, event.run),
+        semconv.WORKFLOW_DIGEST: event.digest,
+        semconv.RUN_MODEL: event.model,
+        semconv.RUN_VERSION: event.version,
+        semconv.CONVENTION_VERSION: semconv.CONVENTION,
+        semconv.INPUT_MESSAGES: fitted(said("user", data_of(event.input))),
+        **{semconv.RUN_ATTRIBUTE + name: str(text) for name, text in event.attributes.items()},
+    }
+
+
+def resumed(event: RunResumed) -> Attributes:
+    """By what a run is taken up, and the limits that hold from here on: `.usd` of the run, `.draft.usd` of a step."""
+    attributes: Attributes = {semconv.RUN_MODEL: event.model, semconv.RUN_VERSION: event.version}
+    budget = cast("Mapping[str, Mapping[str, Any]]", event.budget or {})
+    for where, limits in budget.items():
+        prefix = semconv.RUN_BUDGET + (f"{where}." if where else "")
+        attributes |= {prefix + name: attribute(limit) for name, limit in limits.items()}
+
+    return attributes
+
+
+def migrated(event: RunMigrated) -> Attributes:
+    """Which definition a run follows now, and what is different in it."""
+    changes = tuple(str(change) for change in event.changes or ())
+    return {semconv.WORKFLOW_DIGEST: event.digest, semconv.RUN_CHANGES: changes}
+
+
+def cancelled(event: RunCancelled) -> Attributes:
+    """Who ended a run, and why."""
+    told = {semconv.RUN_REASON: event.reason, semconv.RUN_CANCELLED_BY: event.by}
+    return {name: text for name, text in told.items() if text}
