@@ -96,22 +96,37 @@ def assert_path(events: Sequence[Event], expected: Sequence[str]) -> None:
 
 
 class CrashingJournal:
-    """A journal whose process dies at a chosen point: right after its `after`-th event is on disk.
+    """A journal whose process dies at a chosen point: right `after` its n-th event is on disk, or right `before` that.
 
-    Each event is a commit of its own, so every event of a run is a point to crash at; events that this object was given
-    are counted, of all runs. `crash` is what happens there; by default the process is killed, with no time to tidy up.
-    Start the run in a process of its own, with `inner` a journal in a file, and resume it in another.
+    Each event is a commit of its own, so every event of a run is a point to crash at; the events that this object is
+    given are counted, of all runs. What was done and not yet recorded is lost with a crash `before` the record of it.
+    `crash` is what happens there; by default the process is killed, with no time to tidy up. Start the run in a process
+    of its own, with `inner` a journal in a file, and resume it in another.
     """
 
-    def __init__(self, inner: Journal, *, after: int, crash: Callable[[], None] | None = None) -> None:
-        if after < 1:
-            raise ValueError(f"`after` is {after}: events count from 1")
+    def __init__(
+        self,
+        inner: Journal,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        crash: Callable[[], None] | None = None,
+    ) -> None:
+        point = after if before is None else before
+        if point is None or (after is not None and before is not None):
+            raise ValueError("give either `after` or `before`: the number of an event")
 
-        self.inner, self.after, self.appended = inner, after, 0
+        if point < 1:
+            raise ValueError(f"there is no event {point} to crash at: events count from 1")
+
+        self.inner, self.after, self.before, self.appended = inner, after, before, 0
         self._crash = crash or _kill_this_process
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         for event in events:
+            if self.appended + 1 == self.before:
+                self._crash()
+
             await self.inner.append(run, [event], durable=durable)
             self.appended += 1
             if self.appended == self.after:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -164,9 +165,10 @@ def _print_rows(rows: Sequence[RunRow], waits: dict[str, list[str]], *, pruned: 
         head = (row.head[:16],) if pruned else ()
         table.add_row(row.run, row.workflow, status, stamp(row.started), took, str(row.events), *head)
 
-    out.print(table, width=None if out.is_terminal else 200)
+    out.print(table)
 
 
 def _short(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-    return ", ".join(names[:2]) + more
+    said = [f"{name} ({number} times)" if number > 1 else name for name, number in Counter(names).items()]
+    more = f" and {len(said) - 2} more" if len(said) > 2 else ""
+    return ", ".join(said[:2]) + more

@@ -40,6 +40,14 @@ def hush(file: IO[str]) -> None:
 
 out = Pipe(highlight=False, soft_wrap=True)
 err = Pipe(stderr=True, highlight=False, soft_wrap=True)
+if not out.is_terminal:
+    # What is piped has no width to keep to.
+    out.width = 200
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things in words: `1 run`, `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def plain(value: Any) -> Any:

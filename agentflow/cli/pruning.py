@@ -13,7 +13,7 @@ import typer
 
 from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.listing import Choice
-from agentflow.cli.output import DONE, out, print_json
+from agentflow.cli.output import DONE, count, out, print_json
 from agentflow.cli.periods import moment, stamp
 from agentflow.events import encode
 from agentflow.exceptions import JournalConflict, JournalDamaged, ProjectError
@@ -58,7 +58,7 @@ def prune_runs(
         print_json(_data(rows, size, removed, is_dry=is_dry))
     elif removed.runs:
         out.print(
-            f"took out {removed.runs} runs with {removed.events} events; their heads are kept: agentflow runs --pruned"
+            f"took out {count(removed.runs, 'run')} with {count(removed.events, 'event')}; their heads are kept: agentflow runs --pruned"
         )
 
     return DONE
@@ -104,7 +104,9 @@ def _say_what_goes(rows: Sequence[RunRow], size: int, choice: Choice, *, with_al
             out.print(f"[dim]{row.run}  {row.status}  {stamp(row.updated)}  {row.events} events[/]")
 
     events = sum(row.events for row in rows)
-    out.print(f"{len(rows)} runs with {events} events, about {_bytes(size)} with their files")
+    out.print(
+        f"{count(len(rows), 'run')} with {count(events, 'event')}, about {_bytes(size)} with their files"
+    )
 
 
 def _bytes(size: int) -> str:
@@ -114,7 +116,8 @@ def _bytes(size: int) -> str:
 def _is_agreed(number: int, *, as_json: bool) -> bool:
     if as_json or not sys.stdin.isatty():
         raise ProjectError(
-            f"{number} runs would be taken out, for good", hint="add `--yes`, or `--dry-run` to only look"
+            f"{count(number, 'run')} would be taken out for good",
+            hint="add `--yes`, or `--dry-run` to only look",
         )
 
     return typer.confirm("Take them out for good?")

@@ -101,8 +101,7 @@ def _print_tree(spans: Sequence[SpanData]) -> None:
         )
         todo += [(child, depth + 1) for child in reversed(children.get(span.span_id, []))]
 
-    # Where the output is piped there is no width to keep to.
-    out.print(table, width=None if out.is_terminal else 200)
+    out.print(table)
 
 
 def _label(span: SpanData) -> str:

@@ -15,7 +15,7 @@ from agentflow.app.resuming import definition_of as followed
 from agentflow.cli.arguments import Options
 from agentflow.cli.definitions import Definition, definition_of, opened, project_here
 from agentflow.cli.interrupts import interrupting
-from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WAITING, err, out, print_json
+from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WAITING, count, err, out, print_json
 from agentflow.cli.pending import Item
 from agentflow.cli.running import exporter_of, settings_for, waiting_items
 from agentflow.events import Event, RunInterrupted, RunPaused, RunResumed, StepFinished
@@ -162,7 +162,9 @@ class Sweep:
 
         if not self.options.as_json:
             finished = sum(isinstance(event, StepFinished) for event in events)
-            text = f"  {run.id}  {row.workflow}  was {row.status}, going on: {finished} finished steps"
+            text = (
+                f"  {run.id}  {row.workflow}  was {row.status}, going on: {count(finished, 'finished step')}"
+            )
             err.print(f"[dim]{escape(text)}[/]")
 
     def counts(self) -> dict[str, int]:
@@ -177,7 +179,7 @@ class Sweep:
             return
 
         said = ", ".join(f"{number} {WORDS.get(status, status)}" for status, number in self.counts().items())
-        out.print(f"[bold]{len(self.outcomes)} runs[/]: {said}" if said else "no runs to resume")
+        out.print(f"[bold]{count(len(self.outcomes), 'run')}[/]: {said}" if said else "no runs to resume")
         for note in dict.fromkeys(filter(None, notes)):
             err.print(f"[dim]{escape(note)}[/]")
 

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from agentflow.cli.output import count
 from agentflow.engine.notices import Delta
 from agentflow.events import (
     ApprovalAsked,
@@ -152,6 +153,8 @@ class RunView:
     def _wait(self, event: ApprovalAsked | OperationDoubted | TimerSet, note: str) -> None:
         row = self._row(event.step, event.at)
         row.state, row.note = "wait", note
+        if not self.live:
+            self.console.print(row.text(event.at))
 
     def _go_on(self, event: ApprovalGiven | OperationResolved, note: str) -> None:
         row = self._row(event.step, event.at)
@@ -270,7 +273,7 @@ def notice(event: RunResumed | RunMigrated | RunPaused | RunInterrupted, finishe
             return f"stops here, and can be resumed: {event.reason}"
         case _:
             raised = f"; budget now {limits_note(event.budget)}" if event.budget else ""
-            return f"going on: {finished} finished step{'' if finished == 1 else 's'}{raised}"
+            return f"going on: {count(finished, 'finished step')}{raised}"
 
 
 def limits_note(budget: Mapping[str, Mapping[str, Any]]) -> str:

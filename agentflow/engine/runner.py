@@ -315,10 +315,12 @@ class Runner:
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""
-        asked = self.state.active
-        return all(self.people.is_waited_for(step) for step in self._tasks.values()) and all(
-            step in asked and asked[step].phase == "asking" for step in self.timers
-        )
+        now = self.clock()
+        watched = [self.state.active.get(step) for step in self.timers]
+        if any(a is None or a.phase != "asking" or a.due <= now for a in watched):
+            return False  # a wait, or a deadline that has come: those yet to come do not hold the process
+
+        return all(self.people.is_waited_for(step) for step in self._tasks.values())
 
     async def _may_go_on(self) -> bool:
         """Whether there is more to do, where only people are waited for: once they were asked, if there is a way to."""
@@ -395,7 +397,7 @@ class Runner:
 
             batch: list[Event] = []
             while self._inbox:
-                if self._is_closed() and self._inbox[0].kind is not RunResumed:
+                if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
                     self._inbox.clear()
                     break
 
@@ -459,10 +461,7 @@ class Runner:
         # A deed that cannot be undone waits until its intent is on disk.
         durable = any(isinstance(event, OperationStarted) and event.once for event in batch)
         try:
-            if durable:
-                await self.journal.append(self.run_id, batch, durable=True)
-            else:
-                await self.journal.append(self.run_id, batch)
+            await self.journal.append(self.run_id, batch, durable=durable)
         except Exception as error:
             self.give_up(error)
             raise

@@ -67,6 +67,9 @@ class Story:
             "events": len(self.events),
             "resumes": sum(isinstance(e, RunResumed) for e in self.events),
             "in doubt": sum(isinstance(e, OperationDoubted) for e in self.events),
+            "in doubt, and done": sum(
+                isinstance(e, OperationResolved) and e.verdict == "done" for e in self.events
+            ),
             "effects": len(self.of("ended")),
             "repeats": sum(begun.values()) - sum(map(len, self.keys.values())),
         }
@@ -145,6 +148,17 @@ def _same_keys(story: Story, reference: Story) -> Iterator[str]:
         if len(had) != len(wanted):
             yield f"{call} had {len(had)} keys, not {len(wanted)}: {had}"
 
+    ended = {line.key for line in story.of("ended")}
+    yield from (
+        f"{line.name} with key `{line.key}` never ended"
+        for line in story.of("begun")
+        if line.key not in ended
+    )
+    attempts = Counter(e.step for e in story.events if isinstance(e, StepStarted))
+    for (step, key), number in Counter((line.step, line.key) for line in story.of("begun")).items():
+        if number > attempts[step]:
+            yield f"key `{key}` was used {number} times in {attempts[step]} attempts"
+
     used = Counter(key for keys in story.keys.values() for key in keys)
     yield from (f"key `{key}` stands for {n} calls" for key, n in used.items() if n > 1 or not key)
 
@@ -189,7 +203,12 @@ def _turns(story: Story) -> tuple[Counter[tuple[str, str]], dict[tuple[str, str]
             turns[key] = event.step, known.setdefault(event.request.json, str(len(known) + 1))
             begun[turns[key]] += 1
 
-    return begun, {turns[key]: at for key, at in _ends(story) if key in turns}
+    ended: dict[tuple[str, str], int] = {}
+    for key, at in _ends(story):
+        if key in turns:
+            ended.setdefault(turns[key], at)
+
+    return begun, ended
 
 
 def _tools(story: Story, _: Story) -> Iterator[str]:
@@ -199,7 +218,7 @@ def _tools(story: Story, _: Story) -> Iterator[str]:
     for key, at in _ends(story):
         asked = story.operations[key]
         if asked.kind == "tool" and (asked.name in ONCE or asked.step not in failed):
-            ended[_call(asked), asked.nth] = at
+            ended.setdefault((_call(asked), asked.nth), at)
 
     for line in story.of("begun"):
         call = line.step, line.name, line.argument

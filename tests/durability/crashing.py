@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,24 @@ from tests.durability.effects import Log
 
 JOURNAL = "journal.db"
 CORES = 2
+Crash = Mapping[str, int]
 Claims = Callable[[Story, Story], Sequence[str]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Point:
-    """Where processes die: the first after so many events of its own, the next after so many, and so on."""
+    """Where processes die: the first at so many events of its own, the next likewise; `before` or after they are on disk."""
 
     events: tuple[int, ...]
+    before: bool = False
 
     def __str__(self) -> str:
-        return "-".join(map(str, self.events))
+        return ("before-" if self.before else "") + "-".join(map(str, self.events))
+
+    @property
+    def crashes(self) -> Sequence[Crash]:
+        """What each process's journal is told."""
+        return [{"before" if self.before else "after": number} for number in self.events]
 
 
 def warm(subject: Subject) -> None:
@@ -43,15 +50,15 @@ def warm(subject: Subject) -> None:
     asyncio.run(driven(own, MemoryJournal()))
 
 
-def attempt(subject: Subject, after: int | None = None, *, file: Path | None = None) -> None:
-    """Drive the run in this process until it is over, or until the process dies after so many events."""
-    asyncio.run(_attempt(subject, after, file or subject.folder / JOURNAL))
+def attempt(subject: Subject, crash: Crash | None = None, *, file: Path | None = None) -> None:
+    """Drive the run in this process until it is over, or until the process dies."""
+    asyncio.run(_attempt(subject, crash, file or subject.folder / JOURNAL))
 
 
-async def _attempt(subject: Subject, after: int | None, file: Path) -> None:
+async def _attempt(subject: Subject, crash: Crash | None, file: Path) -> None:
     journal = SqliteJournal(file)
     try:
-        await driven(subject, journal if after is None else CrashingJournal(journal, after=after))
+        await driven(subject, journal if crash is None else CrashingJournal(journal, **crash))
     finally:
         await journal.close()
 
@@ -86,7 +93,7 @@ class Trial:
 def crashed(subject: Subject, point: Point, reference: Story, claims: Claims = broken) -> Trial:
     """Let processes die at `point`, and let a last one finish the run."""
     subject.folder.mkdir(parents=True, exist_ok=True)
-    deaths = [lived(partial(attempt, subject, after)) for after in point.events]
+    deaths = [lived(partial(attempt, subject, crash)) for crash in point.crashes]
     problems = [f"a process that was to die {one}" for one in deaths if not (one.is_killed or one.is_clean)]
     last = lived(partial(attempt, subject))
     story = told(subject)

@@ -92,7 +92,7 @@ def race(how: str, tries: int, folder: Path) -> dict[str, Any]:
 def _cut(subject: Subject, folder: Path, after: int) -> Subject:
     own = replace(subject, folder=folder / f"cut-{after}")
     own.folder.mkdir()
-    death = lived(partial(attempt, own, after))
+    death = lived(partial(attempt, own, {"after": after}))
     assert death.is_killed, f"the process that was to die after {after} events {death}"
     return own
 

@@ -72,7 +72,7 @@ def _cases(subject: Subject, how: str) -> Iterator[Case]:
     events, points = len(reference.events), POINTS[subject.workflow.name]
     some = [events * n // (points + 1) for n in range(1, points + 1)]
     for number in some if how == "some" else range(1, events):
-        yield subject, Point(events=(number,)), reference
+        yield subject, Point((number,)), reference
 
 
 def _unknown(host: str, *_: object) -> NoReturn:

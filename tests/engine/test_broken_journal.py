@@ -35,12 +35,12 @@ class Breaking(MemoryJournal):
         super().__init__()
         self.left = at
 
-    async def append(self, run: str, events: Sequence[Event]) -> None:
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         self.left -= 1
         if self.left == 0:
             raise JournalUnwritable("the disk is full", hint="free some space")
 
-        await super().append(run, events)
+        await super().append(run, events, durable=durable)
 
 
 def working(log: list[str]) -> Workflow[int, Any]:

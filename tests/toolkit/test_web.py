@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agentflow.context import Context, Operation, OperationKind, entered
+from agentflow.context import Context, Operation, OperationKind, Verdict, entered
 from agentflow.exceptions import (
     AddressRefused,
     FileUnreadable,
@@ -815,13 +815,22 @@ class Recorder:
         self.ended: list[tuple[Any, str]] = []
 
     async def begin(
-        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any]
+        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any], **_: Any
     ) -> Operation:
         self.begun.append((kind, name, request, dict(attributes)))
         return Operation(id="1", kind=kind, name=name)
 
     async def finish(self, operation: Operation, error: BaseException | None) -> None:
         self.ended.append((operation.result, type(error).__name__))
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
+        return Verdict(approved=True, by="test")
+
+    def is_bounded(self) -> bool:
+        return False
+
+    def key(self) -> str:
+        return "r:s"
 
     def delta(self, text: str) -> None: ...
 

@@ -128,10 +128,11 @@ async def answered(run: Any, verdict: Any = "retry") -> Result[Any]:
         if waiting.kind == "approval":
             run.decide(waiting.name, Decision(approved=True, by="ann", comment="fine"))
         else:
-            run.resolve(waiting.name, verdict, result=3, by="ann", comment="looked")
+            result = 3 if waiting.tool == "send" else "paid 3"
+            run.resolve(waiting.name, verdict, result=result, by="ann", comment="looked")
 
-    result: Result[Any] = await run.result()
-    return result
+    ended: Result[Any] = await run.result()
+    return ended
 
 
 async def finished(journal: MemoryJournal, **more: Any) -> Result[Any]:
