@@ -73,13 +73,17 @@ def print_question(pending: app.Pending) -> None:
     out.print(escape(f"{pending.tool}({subject})" if pending.tool else subject))
 
 
-def print_items(items: Sequence[Item]) -> None:
-    """All that is waited for, each with the command that answers it."""
+def print_items(items: Sequence[Item], *, was_asked: bool = False) -> None:
+    """All that is waited for, each with the command that answers it; approvals in short which a person `was_asked` just now."""
     for number, item in enumerate(items):
         if number:
             out.print()
 
-        print_question(item.pending)
+        if was_asked and item.pending.kind == "approval":
+            out.print(f"[bold cyan]{escape(item.pending.prompt)}[/]  [dim]{escape(item.pending.name)}[/]")
+        else:
+            print_question(item.pending)
+
         since = f"since {stamp(item.since)}" if item.since else ""
         due = f"until {stamp(item.due)}" if item.due else ""
         if since or due:

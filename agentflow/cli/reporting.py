@@ -14,14 +14,16 @@ from agentflow.cli.pending import Item, print_items
 from agentflow.cli.view import usage_note
 
 
-def report(result: app.Result[Any], items: Sequence[Item], options: Options, delivery: str) -> None:
+def report(
+    result: app.Result[Any], items: Sequence[Item], options: Options, delivery: str, *, was_asked: bool
+) -> None:
     """Show how a run ended: the answer, the error or what it waits for, and where to look."""
     if options.as_json:
         print_json(result_data(result, items))
         return
 
     err.print()
-    print_items(items)
+    print_items(items, was_asked=was_asked)
     if result.status == "done":
         print_output(result.output)
     elif result.error is not None:

@@ -64,7 +64,8 @@ async def _perform(project: Project | None, options: Options, start: Starter) ->
     finally:
         await journal.close()
 
-    report(result, items, options, exporter.close() if exporter is not None else "")
+    delivery = exporter.close() if exporter is not None else ""
+    report(result, items, options, delivery, was_asked=settings.approver is not None)
     return EXIT_CODES.get(result.status, FAILED)
 
 

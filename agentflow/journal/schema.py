@@ -43,7 +43,7 @@ select known.id, known.run, known.workflow, said_of(last.type, last.data) as sta
 from {runs} as known join {events} as last on last.run = known.id
 where last.seq = (select max(seq) from {events} where run = known.id)
 """
-# An event and the row of its run in one statement, which needs no transaction around it: a third less work.
+# An event and the row of its run in one statement, which is a transaction of its own: cheaper than four.
 _APPENDED = (
     """create temp view appended as select run, seq, at, type, data, hash, 0 as seal from main.events""",
     """create temp trigger append_one instead of insert on appended begin

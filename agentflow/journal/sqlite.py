@@ -68,9 +68,11 @@ class SqliteJournal:
                 self._add(run, known, events, raws)
                 self._keep(known.id, kept)
         else:
-            with self._file.errors():
-                # A lone statement is a transaction of its own.
+            # The path of most appends: a lone statement is a transaction of its own, and needs no context either.
+            try:
                 self._add(run, known, events, raws)
+            except sqlite3.Error as error:
+                raise self._file.refusal(error) from None
 
         self._known[run] = known
 

@@ -63,6 +63,21 @@ def test_input_from_a_file_and_words_together(project: Path, launch: Launcher) -
         (("run", "sums", "numbers=[1]", "--run-id", "../../out"), "cannot name a run"),
         (("approve", "nothing", "--yes", "--no"), "no single answer"),
         (("run", "sums", "--input", "missing.json"), "there is no file `missing.json`"),
+        (("resolve", "nothing", "--done", "x", "--retry"), "no single answer"),
+        (("resolve", "nothing", "--fail"), "there is no run `nothing`"),
+        (("cancel", "nothing"), "there is no run `nothing`"),
+        (("resume",), "no run is named"),
+        (("resume", "x", "--all"), "exclude each other"),
+        (("resume", "x", "--parallel", "2"), "`--parallel` is for `--all`"),
+        (("resume", "--all", "--parallel", "0"), "`--parallel 0` cannot be"),
+        (("resume", "--all", "--migrate"), "`--migrate` is for one run"),
+        (("resume", "x", "--budget", "usd"), "`--budget usd` is no limit"),
+        (("runs", "--status", "odd"), "there is no status `odd`"),
+        (("runs", "--since", "soon"), "`--since soon` is no point in time"),
+        (("runs", "--limit", "0"), "`--limit 0` lists nothing"),
+        (("prune",), "Missing option"),
+        (("prune", "--older-than", "1d", "--status", "running"), "never pruned"),
+        (("draw", "sums", "-o", "nowhere/x.svg"), "there is no folder `nowhere`"),
         (("run", "sums", "numbers=[1]", "--model", "no such model !"), "a model is"),
         (("show", "nothing"), "there is no run `nothing`"),
         (("resume", "nothing"), "there is no run `nothing`"),
@@ -110,7 +125,7 @@ def test_a_waiting_run_ends_with_3_and_is_answered_from_elsewhere(project: Path,
     called = launch("run", "asked", "numbers=[2]", "--run-id", "a1")
 
     assert called.code == 3
-    assert "agentflow approve a1 --yes" in called.err
+    assert "agentflow approve a1 --yes" in called.out
 
     answered = launch("approve", "a1", "--yes")
     assert answered.code == 0
@@ -192,7 +207,7 @@ def test_a_workflow_file_outside_of_the_project(project: Path, launch: Launcher,
 
     assert launch("check", "--workflow-file", named).code == 0
     assert "flowchart" in launch("draw", "--workflow-file", named).out
-    assert launch("run", "--workflow-file", named, "numbers=[1]", "--run-id", "x").code == 3
+    assert launch("run", "--workflow-file", named, "asked", "numbers=[1]", "--run-id", "x").code == 3
     assert launch("approve", "x", "--yes", "--json").json["output"] == "the total is 1"
     missing = launch("check", "--workflow-file", f"{other}/extra.py:askd")
     assert missing.code == 2
@@ -350,7 +365,7 @@ async def test_a_question_that_is_withdrawn_takes_no_answer(project: Path) -> No
     result = await task
 
     assert result.status == "interrupted"
-    assert [a.node.id for a in started.runner.waiting()] == ["approve"]
+    assert [waiting.name for waiting in started.runner.waiting()] == ["approve#1"]
 
 
 def test_the_version_and_the_help(project: Path, launch: Launcher) -> None:

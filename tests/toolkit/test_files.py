@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 import pytest
 
-from agentflow.context import Context, Operation, OperationKind, entered
+from agentflow.context import Context, Operation, OperationKind, Verdict, entered
 from agentflow.evidence import Evidence
 from agentflow.exceptions import FileUnreadable, MissingExtra, ToolArgumentsInvalid, ToolError, UnknownName
 from agentflow.toolkit.files import FileSearch, Progress, index_path
@@ -440,7 +440,7 @@ class Recorded:
         self.told: list[str] = []
 
     async def begin(
-        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any]
+        self, kind: OperationKind, name: str, request: Any, attributes: Mapping[str, Any], **_: Any
     ) -> Operation:
         operation = Operation(id=str(len(self.operations)), kind=kind, name=name, attributes=dict(attributes))
         self.operations.append((operation, request))
@@ -448,6 +448,15 @@ class Recorded:
 
     async def finish(self, operation: Operation, error: BaseException | None) -> None:
         assert error is None
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
+        raise NotImplementedError
+
+    def is_bounded(self) -> bool:
+        return False
+
+    def key(self) -> str:
+        return "r:s"
 
     def delta(self, text: str) -> None:
         self.told.append(text)
