@@ -267,7 +267,9 @@ def run_launcher() -> None:
         if not str(error):  # the help was asked for by giving no command
             sys.exit(WRONG_USE)
 
-        print_error(AgentflowError(str(error), hint="see `agentflow --help`"), as_json=as_json)
+        # As Click words it, with the name of the option; the error's own text leaves that out.
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        print_error(AgentflowError(text, hint="see `agentflow --help`"), as_json=as_json)
         code = WRONG_USE
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -9,6 +9,8 @@ from datetime import datetime
 from agentflow.exceptions import ProjectError
 
 _PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+# The journal counts in 64 bits: what lies before or after that is before or after all of its runs.
+_FIRST, _LAST = -(2**63), 2**63 - 1
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -16,10 +18,11 @@ def moment(text: str, option: str) -> int:
     """Nanoseconds since the epoch: `2h` or `30d` ago, or a date such as `2026-05-01` or `2026-05-01T12:00`, local time."""
     if period := _PERIOD.fullmatch(text.strip().lower()):
         number, unit = period.groups()
-        return time.time_ns() - int(float(number) * _SECONDS[unit] * 1e9)
+        return max(_FIRST, time.time_ns() - int(float(number) * _SECONDS[unit] * 1e9))
 
     try:
-        return int(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1e9)
+        at = datetime.fromisoformat(text.strip()).astimezone().timestamp()
+        return min(_LAST, max(_FIRST, int(at * 1e9)))
     except (ValueError, OverflowError):
         raise ProjectError(
             f"`{option} {text}` is no point in time",

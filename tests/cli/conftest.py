@@ -20,7 +20,7 @@ from agentflow.cli import commands
 from agentflow.events import Event
 from agentflow.journal.memory import MemoryJournal
 from agentflow.journal.sqlite import SqliteJournal
-from agentflow.project import load_file
+from agentflow.project import find_project
 
 SUMS = """
 from dataclasses import dataclass
@@ -228,14 +228,14 @@ def events_in(project: Path, run_id: str) -> list[Event]:
     return asyncio.run(read())
 
 
-def cut_off(project: Path, file: str, value: Any, run_id: str, after: type[Event]) -> None:
+def cut_off(project: Path, workflow: str, value: Any, run_id: str, after: type[Event]) -> None:
     """Leave a run in the journal as a process did that was killed right after its first event of a kind."""
 
     async def events() -> list[Event]:
         journal = MemoryJournal()
         (project / "go").touch()
         settings = Settings(journal=journal, root=project)
-        await app.run(load_file(file, None), value, run_id=run_id, settings=settings).result()
+        await app.run(find_project().load(workflow), value, run_id=run_id, settings=settings).result()
         (project / "go").unlink()
         return await journal.read(run_id)
 
@@ -245,13 +245,13 @@ def cut_off(project: Path, file: str, value: Any, run_id: str, after: type[Event
 
 
 @contextmanager
-def driven(project: Path, file: str, value: Any, run_id: str) -> Generator[None, None, None]:
+def driven(project: Path, workflow: str, value: Any, run_id: str) -> Generator[None, None, None]:
     """Drive a run in another thread, as another process does, until a file `go` is there."""
 
     async def drive() -> None:
         journal = journal_of(project)
         settings = Settings(journal=journal, root=project)
-        await app.run(load_file(file, None), value, run_id=run_id, settings=settings).result()
+        await app.run(find_project().load(workflow), value, run_id=run_id, settings=settings).result()
         await journal.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(drive()))

@@ -13,8 +13,6 @@ from agentflow.cli.sweeping import TRIES
 from agentflow.events import OperationStarted, RunResumed, RunStarted, StepFinished
 from tests.cli.conftest import Launcher, add, cut_off, driven, events_in
 
-DEEDS = "workflows/deeds.py"
-
 
 def _resumed(project: Path, run: str, times: int) -> None:
     last = events_in(project, run)[-1]
@@ -31,7 +29,7 @@ def _resumed(project: Path, run: str, times: int) -> None:
 def test_runs_that_were_cut_off_go_on(deeds: Path, launch: Launcher) -> None:
     """Each open run is taken up, with a line each and a summary; a second time there is nothing to do."""
     for run in ("o1", "o2", "o3"):
-        cut_off(deeds, "workflows/sums.py:sums", {"numbers": [1, 2]}, run, StepFinished)
+        cut_off(deeds, "sums", {"numbers": [1, 2]}, run, StepFinished)
 
     called = launch("resume", "--all", "--parallel", "2")
 
@@ -44,10 +42,10 @@ def test_runs_that_were_cut_off_go_on(deeds: Path, launch: Launcher) -> None:
 
 def test_what_fails_what_waits_and_what_is_done(deeds: Path, launch: Launcher) -> None:
     """The exit code is 3 where some wait and none failed, 1 where one failed; one document has all of them."""
-    cut_off(deeds, f"{DEEDS}:wiring", "ann", "doubt", OperationStarted)
+    cut_off(deeds, "wiring", "ann", "doubt", OperationStarted)
     launch("run", "pays_once", "ann", "--run-id", "asked")
     waits = launch("resume", "--all", "--json")
-    cut_off(deeds, "workflows/sums.py:sums", {"numbers": [-1]}, "bad", RunStarted)
+    cut_off(deeds, "sums", {"numbers": [-1]}, "bad", RunStarted)
     fails = launch("resume", "--all", "--json")
 
     assert (waits.code, fails.code) == (3, 1)
@@ -62,7 +60,7 @@ def test_what_fails_what_waits_and_what_is_done(deeds: Path, launch: Launcher) -
 
 def test_a_run_that_another_process_drives_is_left(deeds: Path, launch: Launcher) -> None:
     """It is named, and counts as no failure."""
-    with driven(deeds, f"{DEEDS}:staying", "ann", "live"):
+    with driven(deeds, "staying", "ann", "live"):
         called = launch("resume", "--all")
 
     assert called.code == 0
@@ -71,9 +69,9 @@ def test_a_run_that_another_process_drives_is_left(deeds: Path, launch: Launcher
 
 def test_definitions_that_are_gone_or_changed_are_passed_over(deeds: Path, launch: Launcher) -> None:
     """The others go on; a changed definition needs `--migrate`, which says what is different."""
-    cut_off(deeds, "workflows/sums.py:sums", {"numbers": [2]}, "fine", StepFinished)
-    cut_off(deeds, f"{DEEDS}:wiring", "ann", "changed", StepFinished)
-    cut_off(deeds, f"{DEEDS}:staying", "ann", "gone", StepFinished)
+    cut_off(deeds, "sums", {"numbers": [2]}, "fine", StepFinished)
+    cut_off(deeds, "wiring", "ann", "changed", StepFinished)
+    cut_off(deeds, "staying", "ann", "gone", StepFinished)
     text = (deeds / "workflows" / "deeds.py").read_text(encoding="utf-8")
     text = text.replace("async def wires", "async def wires_now").replace("wires]", "wires_now]")
     text = text.replace("end=wires)", "end=wires_now)").replace("end=wires,", "end=wires_now,")
@@ -96,8 +94,8 @@ def test_definitions_that_are_gone_or_changed_are_passed_over(deeds: Path, launc
 
 def test_a_run_that_ends_its_processes_is_passed_over(deeds: Path, launch: Launcher) -> None:
     """A run taken up five times without finishing a step is left to a person, who can still resume it."""
-    cut_off(deeds, "workflows/sums.py:sums", {"numbers": [1]}, "deadly", StepFinished)
-    cut_off(deeds, "workflows/sums.py:sums", {"numbers": [1]}, "fine", StepFinished)
+    cut_off(deeds, "sums", {"numbers": [1]}, "deadly", StepFinished)
+    cut_off(deeds, "sums", {"numbers": [1]}, "fine", StepFinished)
     _resumed(deeds, "deadly", TRIES)
     _resumed(deeds, "fine", TRIES - 1)
 
@@ -118,7 +116,7 @@ def test_an_empty_place_has_nothing_to_resume(project: Path, launch: Launcher) -
 def test_a_signal_stops_all_and_leaves_them_resumable(deeds: Path, launch: Launcher) -> None:
     """What is under way is interrupted, what was not begun is left, and the exit code is 130."""
     for run in ("a", "b"):
-        cut_off(deeds, f"{DEEDS}:staying", "ann", run, StepFinished)
+        cut_off(deeds, "staying", "ann", run, StepFinished)
 
     (deeds / "started").unlink()
     process = subprocess.Popen(

@@ -6,11 +6,11 @@ import asyncio
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from agentflow.events import Event
 from agentflow.journal.memory import MemoryJournal
@@ -23,8 +23,14 @@ from tests.durability.effects import Log
 
 JOURNAL = "journal.db"
 CORES = 2
-Crash = Mapping[str, int]
 Claims = Callable[[Story, Story], Sequence[str]]
+
+
+class Crash(TypedDict, total=False):
+    """What a process's journal is told of where to die."""
+
+    after: int
+    before: int
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,8 +45,8 @@ class Point:
 
     @property
     def crashes(self) -> Sequence[Crash]:
-        """What each process's journal is told."""
-        return [{"before" if self.before else "after": number} for number in self.events]
+        """One for each process."""
+        return [Crash(before=number) if self.before else Crash(after=number) for number in self.events]
 
 
 def warm(subject: Subject) -> None:

@@ -19,7 +19,7 @@ from agentflow.project import find_project
 from agentflow.toolkit.web import WebSearch
 from tests.durability.children import spread
 from tests.durability.claims import Story, one_outcome, sequence
-from tests.durability.crashing import CORES, Case, Point, Trial, crashed, told, tried, whole
+from tests.durability.crashing import Case, Point, Trial, crashed, told, tried, whole
 from tests.durability.driving import Found, Subject
 from tests.durability.reports import ROOT, print_report
 from tools import web
@@ -39,6 +39,8 @@ VALUES: Mapping[str, Any] = {
 }
 # At how many events each is crashed in a sample of them; the slowest is the first.
 POINTS = {"site_check": 2, "research": 4, "data_analysis": 4, "ticket_triage": 4}
+# Loaded before the children are forked; running a workflow here would leave threads.
+LOADED = ("agentflow.models.agent", "agentflow.models.completion", "agentflow.models.embedded.brain")
 OUTBOX = "traces/artifacts/outbox.jsonl"
 # When something was looked up, and what the shop answered to a form, are of one run alone.
 OWN = frozenset({"at", "reply"})
@@ -48,21 +50,18 @@ def crash(how: str, folder: Path) -> dict[str, Any]:
     """Crash each workflow at some points, spread over its events, or at all of them."""
     web._search = WebSearch(providers=["ddgs"], resolver=_unknown)
     encoder().embed(["warm"])
-    for module in (
-        "agentflow.models.agent",
-        "agentflow.models.completion",
-        "agentflow.models.embedded.brain",
-    ):
+    for module in LOADED:
         import_module(module)
 
     subjects = [_in(name, folder / f"{name}-whole") for name in POINTS]
-    spread(CORES, partial(_finish, subjects))
+    # The browser takes as long as all others.
+    spread(2, lambda number: _finish(subjects[1:] if number else subjects[:1]))
     cases = [case for subject in subjects for case in _cases(subject, how)]
     return tried(folder, cases, _trial)
 
 
-def _finish(subjects: Sequence[Subject], number: int) -> None:
-    for subject in subjects[:1] if number == 0 else subjects[number :: CORES - 1]:
+def _finish(subjects: Sequence[Subject]) -> None:
+    for subject in subjects:
         _furnish(subject.folder)
         whole(subject)
 
@@ -112,9 +111,8 @@ def _found(before: int, folder: Path, asked: OperationStarted) -> Found:
 
 def _outbox(folder: Path) -> Sequence[Mapping[str, str]]:
     path = folder / OUTBOX
-    return (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def _broken(folder: Path, story: Story, reference: Story) -> list[str]:

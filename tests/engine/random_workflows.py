@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from agentflow import Approval, Wait, Workflow, each, gather
+from agentflow import Approval, Context, Wait, Workflow, each, gather
 from agentflow.path import Path, Step
 from agentflow.steps.function import FunctionStep
 from tests.definition.sound import Again, Edges
+
+# What a step does that makes calls: from a number and the step's context to a number.
+Call = Callable[[int, Context], Awaitable[int]]
 
 
 class Block(NamedTuple):
@@ -24,8 +28,8 @@ class Block(NamedTuple):
 class Maker:
     """Makes blocks; every step has a name of its own."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
-        self.draw, self.numbers = draw, count(1)
+    def __init__(self, draw: st.DrawFn, calls: Call | None = None) -> None:
+        self.draw, self.numbers, self.calls = draw, count(1), calls
 
     def step(self, function: Any) -> FunctionStep[Any, Any]:
         made = FunctionStep[Any, Any](function)
@@ -39,9 +43,18 @@ class Maker:
         async def add(number: int) -> int:
             return (number * 3 + by) % 97
 
-        kind = self.draw(st.sampled_from(["add", "add", "add", "wait", "approve"]))
+        calls = self.calls
+
+        async def ask(number: int, ctx: Context) -> int:
+            assert calls is not None
+            return await calls(number, ctx)
+
+        kinds = (
+            ["add", "add", "add", "wait", "approve"] if calls is None else ["add", "ask", "ask", "approve"]
+        )
+        kind = self.draw(st.sampled_from(kinds))
         name = f"{kind}{next(self.numbers)}"
-        made: Step[Any, Any] = self.step(add)
+        made: Step[Any, Any] = self.step(ask if kind == "ask" else add)
         if kind == "wait":
             made = Wait(name, of=int, seconds=0)
         elif kind == "approve":
@@ -136,6 +149,6 @@ class Maker:
 
 
 @st.composite
-def workflows(draw: st.DrawFn, depth: int = 3) -> Workflow[int, int]:
-    """A random sound workflow from a whole number to a whole number."""
-    return Maker(draw).workflow(depth)
+def workflows(draw: st.DrawFn, depth: int = 3, calls: Call | None = None) -> Workflow[int, int]:
+    """A random sound workflow from a whole number to a whole number; with `calls`, of steps that do that too."""
+    return Maker(draw, calls).workflow(depth)

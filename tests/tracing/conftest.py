@@ -11,7 +11,7 @@ import pytest
 from agentflow import Decision, MemoryJournal, Settings, Workflow, run
 from agentflow.app import Pending, Result
 from agentflow.events import Event
-from agentflow.tracing.spans import SpanData, spans_of
+from agentflow.tracing.spans import SpanData, SpanEvent, spans_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,22 @@ class Traced:
 
         show(None, 0)
         return lines
+
+
+def traced(events: Sequence[Event], result: Any = None) -> Traced:
+    return Traced(events=events, spans=spans_of(events), result=result)
+
+
+def told(span: SpanData, name: str) -> SpanEvent:
+    return next(event for event in span.events if event.name == name)
+
+
+def names(span: SpanData) -> list[str]:
+    return [event.name.removeprefix("agentflow.") for event in span.events]
+
+
+def links(span: SpanData) -> dict[str, int]:
+    return {str(link.attributes["agentflow.link"]): link.span_id for link in span.links}
 
 
 class Tracing:

@@ -79,6 +79,11 @@ async def pay(amount: int) -> str:
     return f"paid {amount}"
 
 
+@step
+async def sending(text: str) -> int:
+    return int(await call(send, {"text": text}))
+
+
 plan = Planner("plan", takes=str, gives=list[Evidence], tools=[look])
 
 
