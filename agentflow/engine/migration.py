@@ -10,7 +10,7 @@ from rpds import HashTrieMap
 
 from agentflow.engine.graph import Graph, Node
 from agentflow.engine.pending import ROOT
-from agentflow.engine.state import Activation, Frame, State
+from agentflow.engine.state import Activation, Cell, Frame, State
 from agentflow.exceptions import ProjectError
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.typeref import short_name
@@ -90,7 +90,13 @@ def _node(move: _Move, activation: Activation) -> Node:
 
 
 def _frame(frame: Frame, move: _Move) -> Frame:
-    cells = {move.nodes[i].index: cell for i, cell in frame.cells.items() if i in move.nodes}
+    visits = {
+        **dict(frame.gone.items()),
+        **{frame.graph.nodes[i].id: c.visits for i, c in frame.cells.items()},
+    }
+    back = {node.index: Cell(visits[node.id], None) for node in move.graph.nodes if node.id in frame.gone}
+    cells = back | {move.nodes[i].index: cell for i, cell in frame.cells.items() if i in move.nodes}
+    names = {node.id for node in move.graph.nodes}
     followed = {move.edges[i]: count for i, count in frame.followed.items() if i in move.edges}
     arrived = {
         (move.nodes[i].index, slot): queue
@@ -103,6 +109,7 @@ def _frame(frame: Frame, move: _Move) -> Frame:
         cells=HashTrieMap(cells),
         followed=HashTrieMap(followed),
         arrived=HashTrieMap(arrived),
+        gone=HashTrieMap({name: count for name, count in visits.items() if name not in names}),
     )
 
 

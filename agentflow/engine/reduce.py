@@ -265,7 +265,7 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
         always = () if case == REJECTED else node.always
         outs = always + tuple(out for out in node.by_case if out.on == case)
 
-    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
     state = _with_frame(state, frame)
     if not outs:
         return _no_way(state, activation, output)
@@ -339,7 +339,7 @@ def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Reduced:
     cells = frame.cells.insert(node.index, Cell(visits, known.output if known else None))
     prefix = f"{frame_id}/" if frame_id else ""
     activation = Activation(f"{prefix}{node.id}#{visits}", frame_id, node, value, state.orders)
-    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output)
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
     state = State(
         state.status,
         state.frames.insert(frame_id, frame),

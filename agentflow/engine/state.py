@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from rpds import HashTrieMap
@@ -94,6 +94,8 @@ class Frame:
     followed: HashTrieMap[int, int]
     arrived: HashTrieMap[tuple[int, int], tuple[Payload, ...]]
     output: Payload | None = None
+    # Visits of steps that the run's definition has no more, by id: a step that comes back goes on counting.
+    gone: HashTrieMap[str, int] = field(default_factory=HashTrieMap[str, int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ class Frame:
     output: Payload | None = None
 
     def moved(self, graph: Graph) -> Frame:
-        """The same on another graph: what is remembered of steps and branches that are gone is dropped."""
-        visits = {node: visit for node, visit in self.visits.items() if node in graph.steps}
+        """The same on another graph: branches that are gone are dropped; a step that comes back goes on counting."""
+        visits = dict(self.visits)
         arrived = {
             (node, slot): queue
             for (node, slot), queue in self.arrived.items()

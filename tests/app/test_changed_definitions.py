@@ -19,7 +19,7 @@ from agentflow import (
     run,
     step,
 )
-from agentflow.events import RunMigrated
+from agentflow.events import RunMigrated, StepStarted
 from agentflow.exceptions import DefinitionChanged
 from agentflow.testing import path_of
 from tests.definition.sound import one, spread, two
@@ -144,3 +144,20 @@ async def test_what_a_workflow_takes_may_change(tmp_path: Path) -> None:
     moved = await resume(new, "r", settings=settings, migrate=True)
     moved.decide(None, Decision(approved=True))
     assert await moved == 4
+
+
+async def test_a_step_that_comes_back_counts_on() -> None:
+    """A step that one definition drops and a later one has again is visited for the next time, not for the first."""
+    journal = MemoryJournal()
+    settings = Settings(journal=journal)
+    first = Workflow("w", start=extra, end=two, edges=[extra >> one >> sign >> two])
+    without = Workflow("w", start=one, end=two, edges=[one >> sign >> two])
+    again = Workflow("w", start=one, end=two, edges=[one >> sign >> extra >> two])
+    await run(first, 1, run_id="r", settings=settings).result()
+    await (await resume(without, "r", settings=settings, migrate=True)).result()
+    last = await resume(again, "r", settings=settings, migrate=True)
+    last.decide(None, Decision(approved=True))
+    await last
+
+    begun = [e.step for e in await journal.read("r") if isinstance(e, StepStarted)]
+    assert begun == ["extra#1", "one#1", "sign#1", "extra#2", "two#1"]
