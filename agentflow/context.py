@@ -242,7 +242,7 @@ def restored(error: ErrorInfo) -> Exception:
     # A user's own class may not be there any more; what a model is told of an error is its name and its words.
     made = base if ours and not error.base else type(error.kind, (base,), {})
     # Past the constructors, which take other arguments.
-    again = Exception.__new__(made)
+    again: Exception = Exception.__new__(made)
     Exception.__init__(again, error.message)
     if isinstance(again, exceptions.AgentflowError):
         again.hint = error.hint

@@ -268,7 +268,7 @@ def run_launcher() -> None:
             sys.exit(WRONG_USE)
 
         # As Click words it, with the name of the option; the error's own text leaves that out.
-        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        text = str(getattr(error, "format_message", error.__str__)())
         print_error(AgentflowError(text, hint="see `agentflow --help`"), as_json=as_json)
         code = WRONG_USE
     except (KeyboardInterrupt, typer.Abort):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rpds import HashTrieMap
@@ -84,6 +84,9 @@ class Cell(NamedTuple):
     output: Payload | None
 
 
+_NONE_GONE: HashTrieMap[str, int] = HashTrieMap()
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One run of one graph: the workflow's own, or a sub-workflow's under the activation `id`."""
@@ -95,7 +98,7 @@ class Frame:
     arrived: HashTrieMap[tuple[int, int], tuple[Payload, ...]]
     output: Payload | None = None
     # Visits of steps that the run's definition has no more, by id: a step that comes back goes on counting.
-    gone: HashTrieMap[str, int] = field(default_factory=HashTrieMap[str, int])
+    gone: HashTrieMap[str, int] = _NONE_GONE
 
 
 @dataclass(frozen=True, slots=True)
