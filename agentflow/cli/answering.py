@@ -146,10 +146,17 @@ async def _delivered(answer: Answer, settings: app.Settings, options: Options) -
 
     request = answer.request(about)
     holder = await journal.holder(answer.run_id)
-    if holder is None or not await requests.deliver(journal, answer.run_id, request):
+    if holder is None:
         return None
 
     driver = describe(holder.owner)
+    if not options.as_json:
+        # It may take a while until a process that is stopped counts as gone.
+        err.print(f"[dim]run `{answer.run_id}` is driven by {escape(driver)}: it is given the answer[/]")
+
+    if not await requests.deliver(journal, answer.run_id, request):
+        return None
+
     if options.as_json:
         print_json({"run_id": answer.run_id, "delivered": True, "to": driver, "answered": about.name})
     else:

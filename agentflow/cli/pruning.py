@@ -13,7 +13,7 @@ import typer
 
 from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.listing import Choice
-from agentflow.cli.output import DONE, count, out, print_json
+from agentflow.cli.output import DONE, count, err, out, print_json
 from agentflow.cli.periods import moment, stamp
 from agentflow.events import encode
 from agentflow.exceptions import JournalConflict, JournalDamaged, ProjectError
@@ -139,7 +139,7 @@ async def _prune(choice: Choice, rows: Sequence[RunRow]) -> Pruned:
         try:
             shutil.rmtree(folder)
         except OSError as error:
-            out.print(f"[yellow]`{folder}` stays:[/] {error.strerror or error}")
+            err.print(f"[yellow]`{folder}` stays:[/] {error.strerror or error}")
 
     return removed
 

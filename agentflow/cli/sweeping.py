@@ -82,7 +82,7 @@ class Sweep:
     options: Options
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     going: list[app.Run[Any]] = field(default_factory=list[app.Run[Any]])
-    exporters: list[Any] = field(default_factory=list[Any])
+    notes: set[str] = field(default_factory=set[str])
     stopped: str = ""
 
     def interrupt(self, reason: str) -> None:
@@ -137,11 +137,16 @@ class Sweep:
         self, definition: Definition, row: RunRow, events: Sequence[Event], settings: app.Settings
     ) -> Outcome:
         run = await app.resume(definition.workflow, row.run, settings=settings)
+        exporter = exporter_of(run)
         self._begin(run, row, events)
         try:
             result = await run.result()
         finally:
             self.going.remove(run)
+
+        if exporter is not None:
+            # In a thread, as a collector that does not answer is waited for.
+            self.notes.add(await asyncio.to_thread(exporter.close))
 
         assert settings.journal is not None
         error = result.error
@@ -156,7 +161,6 @@ class Sweep:
 
     def _begin(self, run: app.Run[Any], row: RunRow, events: Sequence[Event]) -> None:
         self.going.append(run)
-        self.exporters.append(exporter_of(run))
         if self.stopped:
             run.interrupt(self.stopped)
 
@@ -172,15 +176,14 @@ class Sweep:
         return dict(Counter(outcome.status for outcome in self.outcomes))
 
     def report(self) -> None:
-        """Sum up: in a line, or as the JSON document; spans that are left are sent first."""
-        notes = [exporter.close() for exporter in self.exporters if exporter is not None]
+        """Sum up: in a line, or as the JSON document."""
         if self.options.as_json:
             print_json({"runs": [outcome.data() for outcome in self.outcomes], "summary": self.counts()})
             return
 
         said = ", ".join(f"{number} {WORDS.get(status, status)}" for status, number in self.counts().items())
         out.print(f"[bold]{count(len(self.outcomes), 'run')}[/]: {said}" if said else "no runs to resume")
-        for note in dict.fromkeys(filter(None, notes)):
+        for note in sorted(filter(None, self.notes)):
             err.print(f"[dim]{escape(note)}[/]")
 
     def exit_code(self) -> int:

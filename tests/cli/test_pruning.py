@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from agentflow.cli.pruning import artifacts_of
 from agentflow.events import StepFinished
-from tests.cli.conftest import Launcher, cut_off, events_in
+from tests.cli.conftest import Launcher, cut_off, events_in, journal_of
 
 
 @pytest.fixture
@@ -77,6 +79,23 @@ def test_without_a_terminal_a_yes_is_needed(old: Path, launch: Launcher) -> None
 def test_what_is_chosen(old: Path, launch: Launcher, arguments: tuple[str, ...], runs: list[str]) -> None:
     """Age, status and workflow choose; what is not over goes only where it is named."""
     assert launch("prune", "--yes", "--json", *arguments).json["run_ids"] == runs
+
+
+def test_a_run_that_somebody_took_up_meanwhile_stays(old: Path, launch: Launcher) -> None:
+    """What a process drives is left; the others go."""
+
+    async def claim() -> None:
+        journal = journal_of(old)
+        await journal.claim("failed", "elsewhere", time.time_ns() + 10**11)
+        await journal.close()
+
+    asyncio.run(claim())
+    called = launch("prune", "--older-than", "0s", "--yes", "--json")
+
+    assert called.code == 0
+    assert called.json["removed"]["runs"] == 1
+    assert events_in(old, "failed")
+    assert not events_in(old, "done")
 
 
 def test_no_folder_outside_is_touched(tmp_path: Path) -> None:
