@@ -27,9 +27,9 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's id; see `
 Comment = Annotated[str, typer.Option(help="Why; it is kept in the trail.")]
 Statuses = Annotated[
     list[str] | None,
-    typer.Option("--status", help="Runs of this status; may be given several times."),
+    typer.Option("--status", metavar="STATUS", help="Runs of this status; may be given several times."),
 ]
-OfWorkflow = Annotated[str, typer.Option("--workflow", help="Runs of this workflow.")]
+OfWorkflow = Annotated[str, typer.Option("--workflow", metavar="NAME", help="Runs of this workflow.")]
 
 
 @dataclass(frozen=True, kw_only=True)

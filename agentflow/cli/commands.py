@@ -62,7 +62,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: AsJson
 
 @app.command()
 def check(
-    workflow: Annotated[str | None, typer.Argument(metavar="[WORKFLOW]")] = None,
+    workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
     workflow_file: File = None,
     as_json: AsJson = False,
 ) -> None:
@@ -74,7 +74,7 @@ def check(
 
 @app.command()
 def draw(
-    workflow: Annotated[str | None, typer.Argument(metavar="[WORKFLOW]")] = None,
+    workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
     workflow_file: File = None,
     output: Annotated[
         Path | None,
@@ -114,12 +114,12 @@ def run(
 
 @app.command()
 def resume(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Each run that was cut off or interrupted, or that is due.")
     ] = False,
     parallel: Annotated[
-        int | None, typer.Option(help="With `--all`: how many at a time; 4 if not given.")
+        int | None, typer.Option(metavar="NUMBER", help="With `--all`: how many at a time; 4 if not given.")
     ] = None,
     budget: Annotated[
         list[str] | None,
@@ -152,7 +152,7 @@ def approve(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="Which one, where several wait: a step, its activation, a tool, or the digest's start.",
         ),
     ] = None,
@@ -175,7 +175,7 @@ def resolve(
     run: RunName,
     effect: Annotated[
         str | None,
-        typer.Argument(metavar="[EFFECT]", help="Which one, where several are in doubt: a step or a tool."),
+        typer.Argument(metavar="EFFECT", help="Which one, where several are in doubt: a step or a tool."),
     ] = None,
     done: Annotated[
         str | None, typer.Option(metavar="RESULT", help="It was done, with this result: JSON, or else text.")
@@ -212,9 +212,9 @@ def runs(
     status: Statuses = None,
     workflow: OfWorkflow = "",
     since: Annotated[
-        str | None, typer.Option(help="Changed in the last `2h` or `3d`, or since a date.")
+        str | None, typer.Option(metavar="2h", help="Changed in the last `2h` or `3d`, or since a date.")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Changed before that.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="3d", help="Changed before that.")] = None,
     limit: Annotated[int, typer.Option(help="How many to list.")] = 20,
     pruned: Annotated[
         bool, typer.Option("--pruned", help="Those that were pruned: their heads are kept.")

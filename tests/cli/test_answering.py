@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 from agentflow.events import ApprovalGiven, OperationResolved, OperationStarted
-from tests.cli.conftest import Launcher, cut_off, driven, events_in
+from tests.cli.conftest import Launcher, cut_off, driven, events_in, journal_of
 
 
 def test_what_waits_is_shown_with_the_command_that_answers_it(deeds: Path, launch: Launcher) -> None:
@@ -78,6 +80,28 @@ def test_an_answer_that_is_delivered_is_said_in_words(deeds: Path, launch: Launc
 
     assert called.code == 0
     assert "which drives run `d2`, has the answer to `pays#1:pay`" in called.out
+
+
+def test_a_run_whose_process_goes_away_is_taken_up_here(deeds: Path, launch: Launcher) -> None:
+    """An answer that its process did not take any more is taken back, and given here."""
+    launch("run", "pays_once", "ann", "--run-id", "d3")
+
+    async def claim() -> None:
+        journal = journal_of(deeds)
+        await journal.claim("d3", "elsewhere", time.time_ns() + 300_000_000)
+        await journal.close()
+
+    async def requests() -> int:
+        journal = journal_of(deeds)
+        left = await journal.requests("d3")
+        await journal.close()
+        return len(left)
+
+    asyncio.run(claim())
+    called = launch("approve", "d3", "--yes", "--json")
+
+    assert called.json["output"] == "paid 5 to ann"
+    assert asyncio.run(requests()) == 0
 
 
 def test_an_effect_in_doubt_is_listed_and_resolved_as_done(deeds: Path, launch: Launcher) -> None:

@@ -131,7 +131,7 @@ def _once(story: Story, reference: Story) -> Iterator[str]:
 
 def _doubts(story: Story, _: Story) -> Iterator[str]:
     """Only what must not be done twice, and what has no outcome, is in doubt."""
-    ended = {(e.step, e.operation) for e in story.events if isinstance(e, OperationFinished)}
+    ended = {key for key, _ in _ends(story)}
     for event in story.events:
         if isinstance(event, OperationDoubted):
             if event.name not in ONCE:
