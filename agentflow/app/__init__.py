@@ -1,6 +1,7 @@
 """The composition root: puts a definition, a journal, models and observers together, and runs."""
 
 from agentflow.app.compose import Settings as Settings
+from agentflow.app.compose import check_result as check_result
 from agentflow.app.compose import compile_workflow as compile_workflow
 from agentflow.app.compose import new_run_id as new_run_id
 from agentflow.app.compose import run as run

@@ -22,6 +22,7 @@ from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
 from agentflow.path import MapStep
 from agentflow.spec import WorkflowSpec, to_data
+from agentflow.steps.function import FunctionStep
 from agentflow.tools import Tool
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
@@ -97,28 +98,31 @@ def run(
 def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease) -> Run[T]:
     """The run as its caller holds it."""
 
-    def read(tool: str, result: Any) -> Any:
-        """The result that a person gives for a call, as the tool would have given it."""
-        known = next((t for t in tools_of(workflow) if t.name == tool), None)
-        if known is None or known.gives is Any:
-            return result
+    def check(tool: str, result: Any) -> None:
+        check_result(workflow, tool, result)
 
-        try:
-            return adapter(known.gives).validate_python(result)
-        except ValueError as error:
-            raise ProjectError(
-                f"this is no result of `{tool}`: {error}",
-                hint="give it as JSON, as the tool would have given it",
-            ) from None
+    return Run(runner, lease, approver=settings.approver, check=check)
 
-    return Run(runner, lease, approver=settings.approver, reader=read)
+
+def check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:
+    """Raise `ProjectError` where what a person gives as the result of a call is nothing that the tool could have given."""
+    known = next((t for t in tools_of(workflow) if t.name == tool), None)
+    if known is None or known.gives is Any:
+        return
+
+    try:
+        adapter(known.gives).validate_python(result)
+    except ValueError as error:
+        raise ProjectError(
+            f"this is no result of `{tool}`: {error}", hint="give it as JSON, as the tool would have given it"
+        ) from None
 
 
 def tools_of(workflow: Workflow[Any, Any]) -> Iterator[Tool[..., Any]]:
-    """The tools that planners and agents of a workflow are given."""
+    """The tools that planners and agents of a workflow are given, and those that its functions name."""
     for step in workflow.steps.values():
         body: Any = step.body if isinstance(step, MapStep) else step
-        found = getattr(body, "tools", ())
+        found = body.named_tools() if isinstance(body, FunctionStep) else getattr(body, "tools", ())
         yield from found.values() if isinstance(found, Mapping) else found
 
     for _, child in workflow.children():

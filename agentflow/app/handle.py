@@ -19,18 +19,18 @@ from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
 Approver = Callable[[Pending], Awaitable[Decision | None]]
-Reader = Callable[[str, Any], Any]
+Check = Callable[[str, Any], None]
 
 
 class Run(Generic[T]):
     """One run in this process. Await it for the output, or iterate `events()`; `result()` never raises for a failed run."""
 
     def __init__(
-        self, runner: Runner, lease: Lease, *, approver: Approver | None = None, reader: Reader | None = None
+        self, runner: Runner, lease: Lease, *, approver: Approver | None = None, check: Check | None = None
     ) -> None:
         self.id = runner.run_id
         self.runner = runner
-        self._lease, self._approver, self._reader = lease, approver, reader
+        self._lease, self._approver, self._check = lease, approver, check
         self._task: asyncio.Task[Result[T]] | None = None
         self._left: set[str] = set()
         self._started = time.monotonic()
@@ -85,8 +85,8 @@ class Run(Generic[T]):
     ) -> None:
         """Say what became of an effect in doubt: it was `done` with this result, `retry` it, or it is to `fail`."""
         about = requests.choose(self.id, self.runner.waiting(), "effect", name)
-        if verdict == "done" and self._reader is not None:
-            self._reader(about.tool, result)
+        if verdict == "done" and self._check is not None:
+            self._check(about.tool, result)
 
         requests.act(
             self.runner,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from agentflow.app.requests import act
 from agentflow.engine.runner import Runner
-from agentflow.exceptions import JournalConflict, JournalError, RunBusy
+from agentflow.exceptions import AgentflowError, JournalConflict, JournalError, RunBusy
 from agentflow.journal import Journal
 from agentflow.journal.owner import describe, new_owner
 
@@ -49,6 +49,8 @@ class Lease:
         if not self._is_held:
             await self.take()
 
+        # What was left for a run that nobody drove is done first.
+        await self._look(runner)
         keeping = asyncio.create_task(self._keep(runner))
         try:
             yield
@@ -67,9 +69,17 @@ class Lease:
                     await self._beat(runner)
                     beaten = time.monotonic()
 
-                for request in await self._journal.requests(self._run_id):
+            await self._look(runner)
+
+    async def _look(self, runner: Runner) -> None:
+        """Do what others ask."""
+        with suppress(JournalError):
+            for request in await self._journal.requests(self._run_id):
+                # What cannot be understood, as a newer version asked it, must not keep the rest from being done.
+                with suppress(KeyError, TypeError, ValueError, AgentflowError):
                     act(runner, request.body)
-                    await self._journal.take(self._run_id, request.id)
+
+                await self._journal.take(self._run_id, request.id)
 
     async def _beat(self, runner: Runner) -> None:
         if (holder := await self._journal.claim(self._run_id, self.owner, _until())) is not None:

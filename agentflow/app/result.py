@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -94,7 +95,7 @@ def answer_hint(run_id: str, pending: Sequence[Pending]) -> str:
     many = len(pending) > 1
     lines: list[str] = []
     for item in pending:
-        name = f" {item.name}" if many else ""
+        name = f" {shlex.quote(item.name)}" if many else ""
         if item.kind == "approval":
             lines.append(f"agentflow approve {run_id}{name} --yes   (or --no)")
         else:

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from agentflow import app
 from agentflow.app import requests
-from agentflow.app.compose import tools_of
 from agentflow.cli.arguments import Options
 from agentflow.cli.definitions import Definition, definition_of, events_of
 from agentflow.cli.output import DONE, WRONG_USE, err, error_data, out, print_error, print_json
@@ -19,10 +18,9 @@ from agentflow.cli.pending import items_of, print_items
 from agentflow.cli.reading import json_or_text
 from agentflow.cli.running import perform
 from agentflow.engine.people import Waiting
-from agentflow.events import Event, Verdict, adapter
+from agentflow.events import Event, Verdict
 from agentflow.exceptions import ProjectError, RunBusy
 from agentflow.journal.owner import describe
-from agentflow.workflow import Workflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,25 +78,12 @@ def resolve_run(
 
     def request(waiting: Waiting) -> Mapping[str, Any]:
         if verdict == "done":
-            _check_result(definition.workflow, waiting.tool, result)
+            app.check_result(definition.workflow, waiting.tool, result)
 
         return requests.resolution(waiting, verdict, result=result, by=app.user_name(), comment=comment)
 
     answer = Answer(run_id=run_id, definition=definition, kind="effect", name=name, request=request)
     return _give(answer, options)
-
-
-def _check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:
-    known = next((t for t in tools_of(workflow) if t.name == tool), None)
-    if known is None or known.gives is Any:
-        return
-
-    try:
-        adapter(known.gives).validate_python(result)
-    except ValueError as error:
-        raise ProjectError(
-            f"this is no result of `{tool}`: {error}", hint="give it as JSON, as the tool would have given it"
-        ) from None
 
 
 def _give(answer: Answer, options: Options) -> int:

@@ -257,3 +257,42 @@ async def test_an_answer_in_time_ends_the_deadline() -> None:
 
     assert await run(workflow, 1, run_id="r", settings=Settings(journal=journal, approver=yes)) == 1
     assert not any(isinstance(e, TimerFired) for e in await journal.read("r"))
+
+
+async def test_what_was_left_for_a_run_is_done_first() -> None:
+    """An answer that was left while nobody drove the run is taken by the next who does; nonsense is taken away."""
+    journal = MemoryJournal()
+    settings = settings_of(journal)
+    await run(signed, 1, run_id="r", settings=settings).result()
+    (about,) = await waiting_in(signed, "r", settings)
+    await journal.send("r", {"kind": "approve"})
+    await journal.send("r", {"kind": "from the future"})
+    await journal.send("r", approval(about, approved=True, by="ann", comment=""))
+    assert await is_due(signed, "r", settings)
+
+    assert await (await resume(signed, "r", settings=settings)) == 4
+    assert await journal.requests("r") == []
+
+
+async def test_a_result_that_the_tool_could_not_give_is_refused() -> None:
+    """What a person says that a call gave must be of the tool's type; the run can be answered right after."""
+
+    @tool(effect="write", timeout=0.01)
+    async def sluggish() -> int:
+        """Take too long."""
+        await asyncio.sleep(5)
+        return 0
+
+    @step
+    async def calling(number: int) -> int:
+        return number + int(await call(sluggish, {}))
+
+    workflow = Workflow("w", start=calling, end=calling)
+    journal = MemoryJournal()
+    assert (await run(workflow, 1, run_id="r", settings=settings_of(journal)).result()).status == "waiting"
+    again = await resume(workflow, "r", settings=settings_of(journal))
+    with pytest.raises(ProjectError, match="this is no result of `sluggish`"):
+        again.resolve(None, "done", result="many")
+
+    again.resolve(None, "done", result=41)
+    assert await again == 42
