@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,13 +96,18 @@ def answer_hint(run_id: str, pending: Sequence[Pending]) -> str:
     many = len(pending) > 1
     lines: list[str] = []
     for item in pending:
-        name = f" {shlex.quote(item.name)}" if many else ""
+        name = f" {_word(item.name)}" if many else ""
         if item.kind == "approval":
             lines.append(f"agentflow approve {run_id}{name} --yes   (or --no)")
         else:
             lines.append(f"agentflow resolve {run_id}{name} --done RESULT   (or --retry, --fail)")
 
     return "\n".join(lines)
+
+
+def _word(name: str) -> str:
+    """A name as a word for the shell: items of maps hold brackets, which are quoted."""
+    return name if re.fullmatch(r"[\w#:@./-]+", name) else shlex.quote(name)
 
 
 def _run_error(step: str, error: ErrorInfo) -> RunError:
