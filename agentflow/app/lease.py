@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from agentflow.app.requests import act
 from agentflow.engine.runner import Runner
-from agentflow.exceptions import AgentflowError, JournalConflict, JournalError, RunBusy
+from agentflow.exceptions import JournalConflict, JournalError, RunBusy, RunError
 from agentflow.journal import Journal
 from agentflow.journal.owner import describe, new_owner
 
@@ -24,6 +24,7 @@ class Lease:
         self._journal, self._run_id = journal, run_id
         self.owner = new_owner()
         self._is_held = False
+        self._stopping: list[int] = []
 
     async def take(self) -> None:
         """Make the run ours; raises `RunBusy` where another process drives it."""
@@ -57,6 +58,10 @@ class Lease:
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
+            with suppress(JournalError):
+                for request in self._stopping:
+                    await self._journal.take(self._run_id, request)
+
             await self.give_back()
 
     async def _keep(self, runner: Runner) -> None:
@@ -75,11 +80,19 @@ class Lease:
         """Do what others ask."""
         with suppress(JournalError):
             for request in await self._journal.requests(self._run_id):
+                if request.id in self._stopping:
+                    continue
+
                 # What cannot be understood, as a newer version asked it, must not keep the rest from being done.
-                with suppress(KeyError, TypeError, ValueError, AgentflowError):
+                with suppress(KeyError, TypeError, ValueError, RunError):
                     act(runner, request.body)
 
-                await self._journal.take(self._run_id, request.id)
+                # It is taken away once it is on record; that the run stops is, when it has.
+                if runner.is_stopping:
+                    self._stopping.append(request.id)
+                else:
+                    await runner.commit()
+                    await self._journal.take(self._run_id, request.id)
 
     async def _beat(self, runner: Runner) -> None:
         if (holder := await self._journal.claim(self._run_id, self.owner, _until())) is not None:

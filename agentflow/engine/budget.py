@@ -16,7 +16,7 @@ COUNTED = {"chat": "model_calls", "tool": "tool_calls"}
 # A model that may write less than this would rarely come to the end of an answer.
 LEAST_OUTPUT = 256
 # Errors of a model call that cost nothing: it was never answered. Any other may have been charged for.
-FREE = frozenset({"ModelUnreachable", "ModelRefused", "ModelCannot"})
+FREE = frozenset({"ModelUnreachable", "ModelRefused", "ModelCannot", "NotMade"})
 _ROUNDING = 1e-9
 
 

@@ -77,11 +77,13 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
 
 def _fail(runner: Runner, step: str, error: ErrorInfo) -> None:
     """End the run; where only a budget is used up, what was paid for already comes to its end first."""
-    if error.kind == "BudgetExhausted" and runner.people.are_calls_under_way():
-        runner.account.is_closed = True
-        runner.ending = runner.ending or (step, error)
-    else:
+    if error.kind != "BudgetExhausted":
         runner.post(RunFailed, step=step, error=error)
+        return
+
+    runner.account.is_closed = True
+    runner.ending = runner.ending or (step, error)
+    runner.wake()
 
 
 def _expand(runner: Runner, activation: Activation) -> None:

@@ -22,6 +22,8 @@ from agentflow.events import (
 # Failures that lie outside of what a step did so far: a new attempt goes on from there. After any other one it asks its
 # models anew, as the same answers would fail the same way again.
 PASSING = frozenset({"BudgetExhausted", "ModelUnreachable", "ModelTimeout", "ModelRefused", "StepTimeout"})
+# A call that was stopped between its intent and the deed.
+NOT_MADE = "NotMade"
 SCOPES = frozenset({"plan", "agent"})
 
 
@@ -87,7 +89,9 @@ class Record:
         if entry is None or entry.operation != operation:
             return
 
-        if error is not None and (error.kind == "CancelledError" or (entry.once and error.kind in CUT_OFF)):
+        if error is not None and (
+            error.kind in ("CancelledError", "Inline", NOT_MADE) or (entry.once and error.kind in CUT_OFF)
+        ):
             return
 
         entry.outcome = Outcome(result=result, usage=usage, attributes=attributes or {}, error=error)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
 from agentflow.engine.budget import NOTHING, Hold
 from agentflow.engine.notices import Delta, error_info
-from agentflow.engine.record import SCOPES, Entry, Record, key_of
+from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of
 from agentflow.engine.state import Activation
 from agentflow.engine.writing import written
-from agentflow.events import ArtifactKept, OperationFinished, OperationStarted, Payload
+from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
 from agentflow.exceptions import EffectInDoubt, RunError
 
 if TYPE_CHECKING:
@@ -84,12 +84,29 @@ class StepRecorder:
             reserved=self._holds[operation.id].data() if operation.id in self._holds else None,
         )
         # The intent is committed before the deed; on disk, where the deed cannot be undone.
-        await self._runner.commit()
+        try:
+            await self._runner.commit()
+        except BaseException:
+            self._not_made(operation)
+            raise
+
         if not is_scope:
             self._runner.people.begun(self._activation.id, operation.id)
 
         _open.set(operation.id)
         return operation
+
+    def _not_made(self, operation: Operation) -> None:
+        """A call that was stopped before it was made: nobody needs to doubt it, and it costs nothing."""
+        hold = self._holds.pop(operation.id, NOTHING)
+        self._runner.account.settle(self._ledgers, hold, None, NOT_MADE)
+        what = f"`{operation.name}` was stopped before it was made"
+        self._runner.post(
+            OperationFinished,
+            step=self._activation.id,
+            operation=operation.id,
+            error=ErrorInfo(kind=NOT_MADE, message=what),
+        )
 
     def _diverges(self, parent: bytes) -> bool:
         """Whether what is asked now is, for the first time, not what the record holds: from here on the model is asked."""

@@ -43,6 +43,7 @@ from agentflow.events import (
 )
 from agentflow.exceptions import InputInvalid, RunError
 from agentflow.journal import Journal
+from agentflow.version import VERSION
 
 # What has happened stays true when a run is stopped; what was only about to be done is done by a resume.
 FACTS = (
@@ -58,6 +59,8 @@ FACTS = (
 )
 # What a step that is being stopped may still say.
 EFFECTS = (OperationFinished, ArtifactKept)
+# What people say.
+ANSWERS = (ApprovalGiven, OperationResolved)
 # What the record of a step is made of.
 RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
 # Seconds in which steps that ask people may ask for more, before the run is let go.
@@ -223,6 +226,11 @@ class Runner:
         if not asked_before:
             self._cancel_driver()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run was asked to stop, and has not yet."""
+        return self._stop is not None
+
     def _cancel_driver(self) -> None:
         if self._driver is None or not self._looping:
             return
@@ -347,8 +355,12 @@ class Runner:
     async def _pause(self) -> None:
         """Let go of the run: its steps that wait for an answer begin anew when it is there."""
         await self._cancel_tasks()
-        self._inbox = deque(draft for draft in self._inbox if draft.kind in EFFECTS)
+        said, self._inbox = self._inbox, deque(draft for draft in self._inbox if draft.kind in EFFECTS)
         self.post(RunPaused)
+        if answers := [draft for draft in said if draft.kind in ANSWERS]:
+            # Somebody answered at the last moment.
+            self.post(RunResumed, model=self.model, version=VERSION)
+            self._inbox += answers
 
     async def _execute_inline(self, activation: Activation) -> None:
         self._inline = True
