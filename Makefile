@@ -6,7 +6,7 @@ RECEIVER := .venv-receiver
 QUESTION ?= How much may a hotel cost in Lisbon, and who approves more?
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup receiver clean
+.PHONY: help run test soak check bench setup receiver clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ receiver: $(RECEIVER)/ready ## an environment with a real OTLP receiver, for the
 
 test: setup receiver ## the whole suite
 	$(BIN)/python -m pytest $(TESTS)
+
+soak: setup ## what takes long: every crash point of every sample, ten minutes of random kills
+	$(BIN)/python -m pytest -m slow --timeout 3600 $(TESTS)
 
 check: $(VENV)/ready ## format, lint, types, layers, workflows
 	$(BIN)/ruff format --check .

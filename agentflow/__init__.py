@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentflow.path import each as each
     from agentflow.path import gather as gather
     from agentflow.spec import Budget as Budget
+    from agentflow.spec import Flow as Flow
     from agentflow.spec import Retry as Retry
     from agentflow.spec import WorkflowSpec as WorkflowSpec
     from agentflow.steps.agent import Agent as Agent
@@ -60,6 +61,7 @@ _HOMES = {
     "each": "path",
     "gather": "path",
     "Budget": "spec",
+    "Flow": "spec",
     "Retry": "spec",
     "WorkflowSpec": "spec",
     "Agent": "steps.agent",

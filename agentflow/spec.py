@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
 
 from agentflow.exceptions import ProjectError
 
 FORMAT = 1
 StepKind = Literal["function", "planner", "agent", "approval", "wait", "workflow", "gather"]
+FlowKind = Literal["untrusted-to-write", "untrusted-to-outside", "private-to-outside", "all-three"]
 KINDS: tuple[StepKind, ...] = ("function", "planner", "agent", "approval", "wait", "workflow", "gather")
 
 
@@ -88,6 +89,19 @@ class EdgeSpec:
     slot: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A flow of content that a workflow allows, and why: the check then does not warn of it.
+
+    `step` is where it ends, `handle/send` for a step inside of `handle`; empty allows all of that kind in the workflow.
+    """
+
+    kind: FlowKind
+    _: KW_ONLY
+    step: str = ""
+    because: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowSpec:
     """A whole workflow. `digest` names it: equal digests mean equal behaviour of the graph."""
@@ -101,6 +115,7 @@ class WorkflowSpec:
     steps: tuple[StepSpec, ...] = ()
     edges: tuple[EdgeSpec, ...] = ()
     budget: Budget | None = None
+    allow: tuple[Flow, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -117,6 +132,9 @@ def to_data(spec: WorkflowSpec) -> dict[str, Any]:
     data = _compact(spec)
     data["steps"] = {step.id: _step_data(step) for step in spec.steps}
     data["edges"] = [_renamed(_compact(edge)) for edge in spec.edges]
+    if spec.allow:
+        data["allow"] = [_compact(flow) for flow in spec.allow]
+
     return {"agentflow": FORMAT, **data}
 
 
@@ -163,6 +181,7 @@ def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> Workfl
     known["steps"] = tuple(_load_step(id_, body, where) for id_, body in steps.items())
     known["edges"] = tuple(_load_edge(edge, where) for edge in _list(known.get("edges"), "edges", where))
     known["budget"] = _load_part(Budget, known.get("budget"), "budget", where)
+    known["allow"] = tuple(_load_flow(flow, where) for flow in _list(known.get("allow"), "allow", where))
     return _load(WorkflowSpec, known, where)
 
 
@@ -215,10 +234,15 @@ def _load_edge(edge: Any, where: str) -> EdgeSpec:
     )
 
 
+def _load_flow(flow: Any, where: str) -> Flow:
+    return _load(Flow, _mapping(flow, "allow", where), f"{where}, allow")
+
+
 S = TypeVar("S")
 # What may stand in a file for a field, by its annotation.
 _ALLOWED: dict[str, tuple[type, ...]] = {
     "str": (str,),
+    "FlowKind": (str,),
     "str | None": (str, type(None)),
     "int": (int,),
     "int | None": (int, type(None)),

@@ -9,11 +9,13 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from agentflow.exceptions import ProjectError
 
 _SEQUENCES = (list, tuple, Sequence, Iterable)
+# Whole numbers may be given for real ones, and real ones for complex ones (PEP 484, "The numeric tower").
+_PROMOTED: dict[type, tuple[type, ...]] = {float: (int,), complex: (int, float)}
 _TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\]|,]|\s+|[^\s\[\]|,'"]+""")
 S = TypeVar("S")
 
@@ -54,8 +56,11 @@ def plain(type_: Any) -> Any:
 
 
 def _concrete(type_: Any) -> Any:
-    """`type_` as it is at run time: without `Annotated`, aliases and `NewType`."""
+    """`type_` as it is at run time: without `Annotated`, aliases and `NewType`; a type variable may be anything."""
     type_ = plain(type_)
+    if isinstance(type_, TypeVar):
+        return Any
+
     inner = getattr(type_, "__value__", None) or getattr(type_, "__supertype__", None)
     return type_ if inner is None else _concrete(inner)
 
@@ -78,9 +83,9 @@ def class_of(type_: Any) -> type | None:
     return found
 
 
-@_kept
 def type_name(type_: Any) -> str:
     """The text for `type_`: `str`, `module:Class`, `list[module:Class]`, `A | B`."""
+    # Not kept: unions are equal in any order, and the text has to be the one of this order, in every process.
     type_ = plain(type_)
     if type_ is Any or isinstance(type_, TypeVar):
         return "Any"
@@ -88,18 +93,27 @@ def type_name(type_: Any) -> str:
     if type_ is type(None):
         return "None"
 
-    origin = get_origin(type_)
+    origin, inside = _generic(type_)
     if origin in (Union, types.UnionType):
         return " | ".join(type_name(case) for case in cases(type_))
 
     if origin is Literal:
-        return f"Literal[{', '.join(map(repr, get_args(type_)))}]"
+        return f"Literal[{', '.join(map(repr, inside))}]"
 
     if origin is not None:
-        inner = ", ".join("..." if a is Ellipsis else type_name(a) for a in get_args(type_))
+        inner = ", ".join("..." if a is Ellipsis else type_name(a) for a in inside)
         return f"{_class_name(origin)}[{inner}]"
 
     return _class_name(type_)
+
+
+def _generic(type_: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What a type is made of: its origin and what stands in its brackets, also for a model of pydantic."""
+    made: Any = getattr(type_, "__pydantic_generic_metadata__", None) or {}
+    if made.get("args"):
+        return made["origin"], made["args"]
+
+    return get_origin(type_), get_args(type_)
 
 
 def _class_name(type_: Any) -> str:
@@ -175,7 +189,7 @@ def _named(word: str) -> Any:
 def assignable(source: Any, target: Any) -> bool:
     """Whether every value of type `source` may be given where `target` is taken; Any fits both ways."""
     source, target = _concrete(source), _concrete(target)
-    if source == target or source is Any or target in (Any, object) or isinstance(target, TypeVar):
+    if source is Any or target in (Any, object) or source == target:
         return True
 
     if len(members := cases(source)) > 1:
@@ -192,20 +206,46 @@ def _generic_fits(source: Any, target: Any) -> bool:
         return _literal_fits(source, target)
 
     if _is_typed_dict(target):
-        return _is_typed_dict(source) and target.__required_keys__ <= source.__required_keys__
+        return _is_typed_dict(source) and _keys_fit(source, target)
 
     source_class, target_class = class_of(source), class_of(target)
     if get_origin(target) is Literal or source_class is None:
         return False
 
     if target_class is None:
-        # A protocol has no run-time form that could be asked; the type checkers compare its members.
-        return isinstance(get_origin(target) or target, type)
+        return _members_fit(source_class, get_origin(target) or target)
 
-    if target_class is float and issubclass(source_class, int):
+    if issubclass(source_class, _PROMOTED.get(target_class, ())):
         return True
 
-    return issubclass(source_class, target_class) and _arguments_fit(source, target, source_class)
+    return issubclass(source_class, target_class) and _arguments_fit(source, target, target_class)
+
+
+def _keys_fit(source: Any, target: Any) -> bool:
+    given, wanted = get_type_hints(source), get_type_hints(target)
+    return target.__required_keys__ <= source.__required_keys__ and all(
+        assignable(given[key], wanted[key]) for key in wanted.keys() & given.keys()
+    )
+
+
+def _members_fit(source: type, protocol: Any) -> bool:
+    """Whether a class has the names that a protocol asks for; what they are is left to the type checkers."""
+    if not isinstance(protocol, type):
+        return False
+
+    if source.__module__ != "builtins" and not _says_its_fields(source):
+        return True  # an ordinary class may set anything in its `__init__`
+
+    # Only Python 3.13 has it in `typing`; pydantic brings this one along.
+    from typing_extensions import get_protocol_members
+
+    said = {name for class_ in source.__mro__ for name in getattr(class_, "__annotations__", ())}
+    return all(name in said or hasattr(source, name) for name in get_protocol_members(protocol))
+
+
+def _says_its_fields(class_: type) -> bool:
+    marks = ("__dataclass_fields__", "model_fields", "_fields")
+    return any(hasattr(class_, mark) for mark in marks)
 
 
 def _literal_fits(source: Any, target: Any) -> bool:
@@ -216,18 +256,36 @@ def _literal_fits(source: Any, target: Any) -> bool:
     return all(assignable(kind, target) for kind in kinds)
 
 
-def _arguments_fit(source: Any, target: Any, source_class: type) -> bool:
-    given, wanted = get_args(source), get_args(target)
+def _arguments_fit(source: Any, target: Any, target_class: type) -> bool:
+    given, wanted = arguments_as(source, target_class), get_args(target)
     if not given or not wanted:
         return True
 
-    if source_class is tuple:
+    if issubclass(class_of(source) or object, tuple):
         return _tuple_fits(given, target, wanted)
 
-    if issubclass(source_class, Mapping) and len(wanted) == 1:
-        given = given[:1]  # what a mapping gives one by one are its keys
-
     return len(given) == len(wanted) and all(assignable(a, b) for a, b in zip(given, wanted, strict=True))
+
+
+def arguments_as(type_: Any, class_: type) -> tuple[Any, ...]:
+    """What stands in the brackets of `class_` where a `type_` is seen as one; empty where nothing is known of it."""
+    own, given = class_of(type_), get_args(type_)
+    if own is None or own is class_ or own.__module__ in ("builtins", "collections.abc"):
+        # What a mapping gives one by one are its keys.
+        keys = own is not None and issubclass(own, Mapping) and not issubclass(class_, Mapping)
+        return given[:1] if keys else given
+
+    if issubclass(own, tuple) and hasattr(own, "_fields"):
+        return tuple(get_type_hints(own).values())
+
+    known = dict(zip(getattr(own, "__parameters__", ()), given, strict=False))
+    for base in own.__dict__.get("__orig_bases__", own.__bases__):
+        parent = class_of(base)
+        if parent is not None and parent is not Generic and issubclass(parent, class_):
+            open_ = getattr(base, "__parameters__", ()) if get_args(base) else ()
+            return arguments_as(base[tuple(known.get(p, Any) for p in open_)] if open_ else base, class_)
+
+    return ()
 
 
 def _tuple_fits(given: tuple[Any, ...], target: Any, wanted: tuple[Any, ...]) -> bool:
@@ -260,7 +318,7 @@ def item_type(type_: Any) -> Any | None:
     if origin is None or issubclass(origin, (str, bytes, Mapping)) or not issubclass(origin, _SEQUENCES):
         return None
 
-    members = [a for a in get_args(type_) if a is not Ellipsis]
+    members = [a for a in arguments_as(type_, Iterable) if a is not Ellipsis]
     return Union[tuple(members)] if members else Any  # noqa: UP007 - built at run time from parts
 
 

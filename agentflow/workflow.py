@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
-from agentflow.spec import Budget, StepSpec, WorkflowSpec
+from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
 from agentflow.steps.function import FunctionStep
 from agentflow.steps.planner import Planner
 from agentflow.steps.prompting import field_names, placeholders
+from agentflow.tools import Tool
 from agentflow.typeref import resolve_type, type_name
 from agentflow.validation import validate
+from agentflow.validation.flow import Finding, flows, unused_waivers
+from agentflow.validation.flow_waivers import bad_waivers
 
 
 class Workflow(Step[In_contra, Out_co]):
     """A graph of steps from `start` to `end`. It is checked when it is made; all problems are raised at once.
 
     A workflow is a step as well, so it can stand in the edges of another. `spec` is the whole of it as data.
+    `allow` holds the flows of content that the check need not warn of, each with the reason.
     """
 
     kind = "workflow"
@@ -34,16 +39,23 @@ class Workflow(Step[In_contra, Out_co]):
         edges: Sequence[Path[Any, Any]] = (),
         budget: Budget | None = None,
         description: str = "",
+        allow: Sequence[Flow] = (),
     ) -> None:
         first, last = start.entries()[0], end.exit()
         gives = last.step.gives if last.on is None else last.on
         super().__init__(name, takes=first.takes, gives=gives, place=caller(2))
         wiring = wire([start, *edges, end], [first, last.step])
         ends = (first.name, last.step.name)
-        self._assemble(wiring, ends, budget=budget, description=description)
+        self._assemble(wiring, ends, budget=budget, description=description, allow=allow)
 
     def _assemble(
-        self, wiring: Wiring, ends: tuple[str, str], *, budget: Budget | None, description: str
+        self,
+        wiring: Wiring,
+        ends: tuple[str, str],
+        *,
+        budget: Budget | None,
+        description: str,
+        allow: Sequence[Flow],
     ) -> None:
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
@@ -58,9 +70,11 @@ class Workflow(Step[In_contra, Out_co]):
             steps=tuple(step.step_spec() for step in wiring.steps.values()),
             edges=tuple(wiring.edges),
             budget=budget,
+            allow=tuple(allow),
         )
         places = {"": str(self.place)} | {step.name: str(step.place) for step in wiring.steps.values()}
         problems = [*_clashes(wiring), *_prompts(wiring), *_items_read(wiring)]
+        problems += bad_waivers(self.spec, str(self.place))
         if not wiring.clashes:
             # Edges are by name: with two steps of one name they would say what nobody wrote.
             problems += validate(self.spec, self.types, places)
@@ -83,7 +97,7 @@ class Workflow(Step[In_contra, Out_co]):
         wiring = Wiring(dict(steps), list(spec.edges), [], cases)
         ends = (spec.start, spec.end)
         workflow._assemble(  # noqa: SLF001 - the other way to make one
-            wiring, ends, budget=spec.budget, description=spec.description
+            wiring, ends, budget=spec.budget, description=spec.description, allow=spec.allow
         )
         return workflow
 
@@ -105,12 +119,70 @@ class Workflow(Step[In_contra, Out_co]):
     async def execute(self, value: Any, ctx: Context) -> Any:
         raise NotImplementedError("the engine enters a sub-workflow step by step")
 
+    def flows(self) -> list[Finding]:
+        """Where untrusted content can reach a write, and private data could leave, with the flows that are allowed."""
+        tools: dict[str, Tool[..., Any]] = {}
+        named: dict[str, list[str]] = {}
+        for body in _bodies(self):
+            held = list(_held(body))
+            for tool in held:
+                key = tool.origin or tool.name
+                tools[key] = _worse(tool, tools.get(key, tool))
+
+            if isinstance(body, FunctionStep):
+                named.setdefault(body.call, []).extend(tool.origin or tool.name for tool in held)
+
+        return flows(self.spec, tools, named)
+
+    def warnings(self) -> list[Problem]:
+        """What the check warns of: the flows that are not allowed, and those allowed that are not there."""
+        found, places = self.flows(), dict(_places(self, ""))
+        open_ = [finding.problem(places.get(finding.step, "")) for finding in found if not finding.waived]
+        return [*open_, *unused_waivers(self.spec, found)]
+
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""
         for name, step in self.steps.items():
             body = step.body if isinstance(step, MapStep) else step
             if isinstance(body, Workflow):
                 yield name, body
+
+
+def _bodies(workflow: Workflow[Any, Any]) -> Iterator[Step[Any, Any]]:
+    for step in workflow.steps.values():
+        body = step.body if isinstance(step, MapStep) else step
+        yield from _bodies(body) if isinstance(body, Workflow) else (body,)
+
+
+def _held(body: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
+    """The tools that a step may call, with those of agents below it."""
+    if isinstance(body, FunctionStep):
+        yield from body.named_tools()
+    elif isinstance(body, Planner):
+        yield from body.tools.values()
+    elif isinstance(body, Agent):
+        yield from body.tools
+        for below in (*body.handoffs, *body.agents_as_tools):
+            yield from _held(below)
+
+
+def _worse(one: Tool[..., Any], other: Tool[..., Any]) -> Tool[..., Any]:
+    """A tool with the labels of two of the same origin (made by one function, say): what either may do."""
+    return replace(
+        one,
+        effect=max(one.effect, other.effect, key=("none", "read", "write").index),
+        returns=max(one.returns, other.returns, key=("trusted", "untrusted").index),
+        private=one.private or other.private,
+        outside=one.outside or other.outside,
+        needs_approval=one.needs_approval and other.needs_approval,
+    )
+
+
+def _places(workflow: Workflow[Any, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Where each step was written, by the steps that lead to it."""
+    yield from ((prefix + name, str(step.place)) for name, step in workflow.steps.items())
+    for name, child in workflow.children():
+        yield from _places(child, f"{prefix}{name}/")
 
 
 def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:

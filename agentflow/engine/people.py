@@ -87,7 +87,7 @@ class People:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._answers: dict[tuple[str, str], asyncio.Future[Verdict]] = {}
-        # Calls under way, by step; and those of them inside of which a person is asked.
+        # Operations under way, by step; and those of them inside of which a person is asked.
         self._calls: dict[str, set[str]] = {}
         self._asking: dict[str, list[str]] = {}
 
@@ -131,11 +131,11 @@ class People:
             answer.set_result(Verdict(approved=approved, by=by, comment=comment))
 
     def begun(self, step: str, operation: str) -> None:
-        """A call is under way."""
+        """An operation is under way."""
         self._calls.setdefault(step, set()).add(operation)
 
     def ended(self, step: str, operation: str) -> None:
-        """A call has ended."""
+        """An operation has ended."""
         calls = self._calls.get(step)
         if calls is not None:
             calls.discard(operation)
@@ -145,7 +145,7 @@ class People:
             self._runner.wake()
 
     def are_calls_under_way(self) -> bool:
-        """Whether a model or a tool is at work; those inside of which a person is asked only wait."""
+        """Whether an operation is under way; those inside of which a person is asked only wait."""
         return any(calls - set(self._asking.get(step, ())) for step, calls in self._calls.items())
 
     def is_waited_for(self, step: str) -> bool:

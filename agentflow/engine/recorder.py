@@ -83,15 +83,13 @@ class StepRecorder:
             once=once,
             reserved=self._holds[operation.id].data() if operation.id in self._holds else None,
         )
+        self._runner.people.begun(self._activation.id, operation.id)
         # The intent is committed before the deed; on disk, where the deed cannot be undone.
         try:
             await self._runner.commit()
         except BaseException:
             self._not_made(operation)
             raise
-
-        if not is_scope:
-            self._runner.people.begun(self._activation.id, operation.id)
 
         _open.set(operation.id)
         return operation
@@ -100,6 +98,7 @@ class StepRecorder:
         """A call that was stopped before it was made: nobody needs to doubt it, and it costs nothing."""
         hold = self._holds.pop(operation.id, NOTHING)
         self._runner.account.settle(self._ledgers, hold, None, NOT_MADE)
+        self._runner.people.ended(self._activation.id, operation.id)
         what = f"`{operation.name}` was stopped before it was made"
         self._runner.post(
             OperationFinished,

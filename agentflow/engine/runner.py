@@ -136,6 +136,7 @@ class Runner:
         self._looping = self._inline = False
         self._apart: set[str] = set()
         self._is_timed = program.graph.is_timed
+        self._is_immediate = bool(getattr(journal, "is_immediate", False))
         self.making = threading.RLock()
         self._given = dict(self.shared)
         self.broken: Exception | None = None
@@ -403,6 +404,13 @@ class Runner:
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
+        if self._is_immediate:
+            await self._commit()
+        else:
+            # A step that is stopped while the journal writes must not stop the writing.
+            await asyncio.shield(asyncio.ensure_future(self._commit()))
+
+    async def _commit(self) -> None:
         async with self._lock:
             if self.broken is not None:
                 raise self.broken

@@ -64,7 +64,11 @@ class Pruned:
 
 
 class Journal(Protocol):
-    """A store of events, of who drives each run, and of what that one is asked to do."""
+    """A store of events, of who drives each run, and of what that one is asked to do.
+
+    One whose `append` never waits for the event loop may say so by an attribute `is_immediate = True`; appends of others are
+    kept from being cancelled, at the price of a task for each.
+    """
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         """Add events, whose `seq` continue the run's, all or none; raises `JournalConflict` where another process did.

@@ -15,6 +15,8 @@ from agentflow.journal.refusals import continued_elsewhere, is_driven, was_prune
 class MemoryJournal:
     """Events in lists."""
 
+    is_immediate = True
+
     def __init__(self) -> None:
         self._runs: dict[str, list[Event]] = {}
         self._pruned: dict[str, RunRow] = {}

@@ -38,6 +38,8 @@ class SqliteJournal:
     With `read_only` nothing is written, no file is made, and a file that is not there is an empty journal.
     """
 
+    is_immediate = True
+
     def __init__(
         self,
         path: Path | str,

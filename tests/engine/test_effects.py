@@ -37,7 +37,7 @@ from agentflow.events import (
 )
 from agentflow.testing import run_to_end
 from agentflow.tools import call
-from tests.definition.sound import spread, total
+from tests.definition.sound import spread, total, two
 
 log: list[str] = []
 
@@ -447,3 +447,89 @@ async def test_a_scope_is_recorded_once() -> None:
 
     assert begun == ["p", "look", "look"]
     assert log == ["look b"]
+
+
+async def test_an_agent_that_thinks_is_not_cut_off_while_another_asks() -> None:
+    """A run is let go only when nothing is under way: what an agent is about to do after a while is done before."""
+
+    @step
+    async def both(number: int) -> int:
+        async def thinking() -> None:
+            async with operation("agent", "b"):
+                await asyncio.sleep(0.2)
+                await call(send, {"text": "x"})
+
+        await asyncio.gather(call(pay, {"amount": 1}), thinking())
+        return number
+
+    workflow = Workflow("w", start=both, end=both)
+    journal = MemoryJournal()
+    waiting = await run(workflow, 1, run_id="r", settings=Settings(journal=journal)).result()
+    assert ([p.kind for p in waiting.pending], log) == (["approval"], ["send x"])
+
+    again = await resume(workflow, "r", settings=Settings(journal=journal))
+    again.decide(None, Decision(approved=True))
+    assert await again == 1
+    assert log == ["send x", "pay 1"]
+
+
+class Slow(MemoryJournal):
+    """A journal whose appends take their time, as one on another machine does."""
+
+    is_immediate = False
+
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
+        await asyncio.sleep(0.01)
+        await super().append(run, events, durable=durable)
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.015, 0.025, 0.035])
+async def test_a_step_that_is_stopped_while_the_journal_writes(seconds: float) -> None:
+    """A time limit that strikes in the middle of an append loses no event, and the journal stays whole."""
+
+    @step(timeout=seconds, retries=Retry(times=2, delay=0))
+    async def calling(number: int, ctx: Context) -> int:
+        for turn in range(6 if ctx.attempt < 3 else 0):
+            await call(look, {"what": str(turn)})
+
+        return number
+
+    workflow = Workflow("w", start=calling, end=two, edges=[calling >> two])
+    journal = Slow()
+    result = await run(workflow, 1, run_id="r", settings=Settings(journal=journal)).result()
+    events = await journal.read("r")
+
+    assert (result.status, result.output) == ("done", 3)
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    begun = {(e.step, e.operation) for e in events if isinstance(e, OperationStarted)}
+    assert begun == {(e.step, e.operation) for e in events if isinstance(e, OperationFinished)}
+
+
+class Held(MemoryJournal):
+    """A journal that takes long to write the first intent of a call."""
+
+    is_immediate = False
+    holds = 1
+
+    async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
+        if self.holds and any(isinstance(event, OperationStarted) for event in events):
+            self.holds -= 1
+            await asyncio.sleep(0.3)
+
+        await super().append(run, events, durable=durable)
+
+
+async def test_a_call_that_was_stopped_before_it_was_made_is_not_doubted() -> None:
+    """A write whose intent was still being recorded when its step was stopped was not made, and is simply made later."""
+
+    @step(timeout=0.1, retries=Retry(times=1, delay=0))
+    async def calling(number: int) -> int:
+        return number + int(await call(send, {"text": "x"}))
+
+    workflow = Workflow("w", start=calling, end=calling)
+    journal = Held()
+    result = await run(workflow, 1, run_id="r", settings=Settings(journal=journal)).result()
+    ended = [e for e in await journal.read("r") if isinstance(e, OperationFinished)]
+
+    assert (result.status, result.output, log) == ("done", 2, ["send x"])
+    assert [e.error.kind if e.error else "" for e in ended] == ["NotMade", ""]
