@@ -109,7 +109,8 @@ def _checked(runner: Runner, budget: Mapping[str, Any]) -> dict[str, dict[str, f
         if where not in steps:
             raise UnknownName("step with a budget", where, sorted(steps - {""}))
 
-        for name, value in values.items():
+        given: dict[str, Any] = dict(values)
+        for name, value in given.items():
             if name not in known:
                 raise UnknownName("limit of a budget", name, known)
 

@@ -16,6 +16,7 @@ from agentflow.engine.state import (
     Begin,
     Command,
     Complete,
+    Doubted,
     End,
     Execute,
     Expand,
@@ -23,6 +24,7 @@ from agentflow.engine.state import (
     Refuse,
     Sleep,
     State,
+    Tell,
     Watch,
     empty,
 )
@@ -158,8 +160,9 @@ class Pure:
                 self.post(RunFailed, step=step, error=error)
             case Expand(activation):
                 self.post(MapExpanded, step=activation.id, count=len(activation.input.items()))
-            case Sleep(activation, wait):
-                self.post(TimerSet, step=activation.id, due=len(self.events) * 1000 + wait)
+            case Sleep(activation, wait, since):
+                due = (since or len(self.events) * 1000) + wait
+                self.post(TimerSet, step=activation.id, due=due)
             case Ask(activation):
                 self.post(ApprovalAsked, step=activation.id, digest="d", prompt="")
                 self.open.append(command)
@@ -167,6 +170,8 @@ class Pure:
                 self.refuse(activation, Rejected(by=by, comment=comment))
             case Execute() | Watch():
                 self.open.append(command)
+            case Tell() | Doubted():
+                raise AssertionError("steps make no calls here")
 
     def happen(self, command: Command) -> None:
         assert isinstance(command, Execute | Watch | Ask)

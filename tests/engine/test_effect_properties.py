@@ -76,7 +76,7 @@ async def several(number: int, ctx: Context) -> int:
         call(send, {"what": f"{ctx.step} {seen}"}), call(put, {"what": f"{ctx.step}!"})
     )
     paid = await call(pay, {"what": f"{ctx.step} {sent}"}) if number % 2 else 0
-    return (number * 3 + seen + sent + put_ + paid) % 97
+    return (number * 3 + int(seen) + int(sent) + int(put_) + int(paid)) % 97
 
 
 async def yes(pending: Any) -> Decision:
