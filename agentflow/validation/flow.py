@@ -154,9 +154,7 @@ _LEAVING = _Rule(
 _ALL_THREE = _Rule(
     "AF204",
     "all-three",
-    lambda calls: (
-        f"its model reads untrusted content and private data, and can send to the outside by {calls}"
-    ),
+    "its model reads untrusted content and private data, and can send to the outside by {calls}",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from agentflow.spec import StepSpec, WorkflowSpec
@@ -72,7 +73,7 @@ def graph_of(
 def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
     """What comes to each node of one kind, the nearest first: from two tools at most, so one is another than any given one."""
     arrived: list[list[Arrival]] = [[] for _ in nodes]
-    todo = deque(found for index, node in enumerate(nodes) for found in own(index, node, taint)[:2])
+    todo = deque(found for index, node in enumerate(nodes) for found in own(index, node, taint))
     while todo:
         here = todo.popleft()
         if nodes[here.node].is_approval:
@@ -88,8 +89,9 @@ def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
 
 
 def own(index: int, node: Node, taint: Taint) -> list[Arrival]:
-    """What the tools of a node give of one kind."""
-    return [Arrival(node=index, tool=tool, source=index) for tool in node.tools if tool.gives(taint)]
+    """What the tools of a node give of one kind: of two of them at most, as above."""
+    given = islice((tool for tool in node.tools if tool.gives(taint)), 2)
+    return [Arrival(node=index, tool=tool, source=index) for tool in given]
 
 
 def _next(here: Arrival, target: int, *, is_read: bool) -> Arrival:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import (
     Annotated,
     Any,
+    Generic,
     Literal,
     NewType,
     Optional,
@@ -27,6 +28,8 @@ from tests.definition.sound import Again, Big, Euro, Numbered, Point, Row
 from tests.definition.stock import Note, Notes, Revision
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Longer(TypedDict):
@@ -50,6 +53,28 @@ class Model(BaseModel):
 
 class NoteList(list[Note]):
     """A list with a name."""
+
+
+class Box(Generic[T]):
+    """Something with one thing in it."""
+
+
+class Numbers(Box[int]):
+    """A box of numbers."""
+
+
+class Pair(Generic[A, B]):
+    """Two things."""
+
+
+class Named(Pair[str, B]):
+    """A name and a thing."""
+
+
+class Page(BaseModel, Generic[T]):
+    """A generic model."""
+
+    items: list[T]
 
 
 Alias = TypeAliasType("Alias", Note | Notes)
@@ -217,7 +242,8 @@ def test_what_does_not_fit(source: Any, target: Any) -> None:
         (set[int], int),
         (list, Any),
         (Any, Any),
-        (NoteList, Any),
+        (NoteList, Note),
+        (Point, int),
         (Annotated[list[int], "words"], int),
         (str, None),
         (bytes, None),
@@ -276,14 +302,69 @@ def test_what_a_value_is(value: Any, type_: Any, is_: bool) -> None:
     assert is_instance(value, type_) is is_
 
 
-def test_a_protocol_that_cannot_be_asked_takes_anything() -> None:
-    """Only the type checkers can compare the members of a protocol that is not `runtime_checkable`."""
+def test_a_protocol_takes_what_has_its_members() -> None:
+    """A class that says its fields must have those of a protocol; what an ordinary class has is known at run time only."""
 
     class Named(Protocol):
         name: str
 
+    class Loose:
+        def __init__(self) -> None:
+            self.name = "set here"
+
     assert is_instance(3, Named)
-    assert assignable(int, Named)
+    assert assignable(Loose, Named)
+    assert assignable(Named, Named)
+    assert not assignable(int, Named)
+    assert not assignable(Note, Named)
+
+
+def test_generic_classes_are_compared_by_what_is_in_them() -> None:
+    """What stands in the brackets is followed through base classes, in whatever order they name it."""
+    assert assignable(Named[int], Pair[str, int])
+    assert assignable(Named, Pair[str, int])
+    assert assignable(Numbers, Box[int])
+    assert assignable(Point, tuple[int, int])
+    assert not assignable(Named[int], Pair[int, int])
+    assert not assignable(Numbers, Box[str])
+    assert not assignable(NoteList, list[str])
+    assert not assignable(Box[int], Box[str])
+    assert not assignable(Point, tuple[int, str])
+
+
+def test_a_row_fits_by_the_types_under_its_keys() -> None:
+    """Two typed dicts with the same keys are told apart by what is under them."""
+
+    class Texts(TypedDict):
+        number: str
+
+    assert not assignable(Texts, Row)
+    assert not assignable(Longer, Texts)
+
+
+def test_a_type_variable_may_be_anything() -> None:
+    """A step without a type of its own takes and gives anything, like one that says `Any`."""
+    assert assignable(T, int)
+    assert assignable(int, T)
+    assert item_type(T) is Any
+
+
+def test_a_type_is_named_in_its_own_order() -> None:
+    """Unions that are equal but written in another order keep their own texts, whichever was named first."""
+    assert [type_name(t) for t in (int | str, str | int, list[str | int], list[int | str])] == [
+        "int | str",
+        "str | int",
+        "list[str | int]",
+        "list[int | str]",
+    ]
+
+
+def test_a_generic_model_is_a_text_and_back() -> None:
+    """A generic model of pydantic is named by its parts, so that each of them can be found again."""
+    name = type_name(Page[Note])
+
+    assert name == "tests.definition.test_typeref:Page[tests.definition.stock:Note]"
+    assert resolve_type(name) is Page[Note]
 
 
 def test_new_types_are_told_apart_by_name_only() -> None:
