@@ -11,12 +11,19 @@ from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
 from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
+from agentflow.steps.faults import (
+    prompt_problems,
+    repeated_writes,
+    tool_problems,
+    turn_problems,
+    unread_fields,
+    unsure_reads,
+)
 from agentflow.steps.function import FunctionStep
 from agentflow.steps.planner import Planner
-from agentflow.steps.prompting import field_names, placeholders
 from agentflow.tools import Tool
 from agentflow.typeref import resolve_type, type_name
-from agentflow.validation import validate
+from agentflow.validation import same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_waivers import bad_waivers
 
@@ -60,6 +67,12 @@ class Workflow(Step[In_contra, Out_co]):
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
         self.types = _types(self, wiring)
+        own = tuple(wiring.steps.values())
+        if unusable := list(tool_problems((*own, *wiring.clashes))):
+            # What is no tool cannot be written down, and the spec is what the other checks look at.
+            problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *unusable]
+            raise DefinitionError(self.name, problems)
+
         self.spec = WorkflowSpec(
             name=self.name,
             start=ends[0],
@@ -72,13 +85,12 @@ class Workflow(Step[In_contra, Out_co]):
             budget=budget,
             allow=tuple(allow),
         )
-        places = {"": str(self.place)} | {step.name: str(step.place) for step in wiring.steps.values()}
-        problems = [*_clashes(wiring), *_prompts(wiring), *_items_read(wiring)]
+        self.places = {"": str(self.place)} | {step.name: str(step.place) for step in wiring.steps.values()}
+        problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
+        problems += turn_problems(own)
         problems += bad_waivers(self.spec, str(self.place))
-        if not wiring.clashes:
-            # Edges are by name: with two steps of one name they would say what nobody wrote.
-            problems += validate(self.spec, self.types, places)
-
+        clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
+        problems += validate(self.spec, self.types, self.places, unsure=unsure, clashes=clashes)
         if problems:
             raise DefinitionError(self.name, problems)
 
@@ -138,7 +150,16 @@ class Workflow(Step[In_contra, Out_co]):
         """What the check warns of: the flows that are not allowed, and those allowed that are not there."""
         found, places = self.flows(), dict(_places(self, ""))
         open_ = [finding.problem(places.get(finding.step, "")) for finding in found if not finding.waived]
-        return [*open_, *unused_waivers(self.spec, found)]
+        return [*open_, *unused_waivers(self.spec, found), *self._unsound()]
+
+    def _unsound(self) -> Iterator[Problem]:
+        """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
+        place = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
+        yield from unread_fields(self.steps[self.spec.start], place)
+        yield from same_names(self.spec, str(self.place))
+        for workflow in (self, *_below(self)):
+            yield from stalls(workflow.spec, workflow.types, workflow.places)
+            yield from repeated_writes(tuple(workflow.steps.values()))
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""
@@ -152,6 +173,12 @@ def _bodies(workflow: Workflow[Any, Any]) -> Iterator[Step[Any, Any]]:
     for step in workflow.steps.values():
         body = step.body if isinstance(step, MapStep) else step
         yield from _bodies(body) if isinstance(body, Workflow) else (body,)
+
+
+def _below(workflow: Workflow[Any, Any]) -> Iterator[Workflow[Any, Any]]:
+    for _, child in workflow.children():
+        yield child
+        yield from _below(child)
 
 
 def _held(body: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
@@ -223,21 +250,4 @@ def _items_read(wiring: Wiring) -> Iterator[Problem]:
                     what=f"it reads `ctx.output({name})` as one value, and `{name}` runs for each item",
                     where=f"step `{step.name}` ({step.place})",
                     hint=f"give the map a name, `mapped = each({name})`, use it in the edges and read `ctx.output(mapped)`",
-                )
-
-
-def _prompts(wiring: Wiring) -> Iterator[Problem]:
-    for step in wiring.steps.values():
-        body = step.body if isinstance(step, MapStep) else step
-        if not isinstance(body, Agent | Planner):
-            continue
-
-        known = field_names(body.takes)
-        for name in placeholders(body.prompt):
-            if known is not None and name not in known:
-                yield Problem(
-                    code="AF113",
-                    what=f"its prompt wants `{{{name}}}` and its input has no such field",
-                    where=f"step `{step.name}` ({step.place})",
-                    hint=f"fields are: {', '.join(sorted(known))}; write `{{{{{name}}}}}` for plain braces",
                 )

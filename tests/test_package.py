@@ -67,6 +67,7 @@ def test_the_public_names() -> None:
         "Decision",
         "DefinitionError",
         "Evidence",
+        "Flow",
         "MemoryJournal",
         "Pending",
         "Planner",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from agentflow.evidence import Evidence, fields_of, numbered
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import Place
+from agentflow.typeref import cases, class_of
 
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
 _PLAIN = re.compile(r"\{(\{\w+\})\}")
@@ -55,9 +57,38 @@ def field_names(type_: Any) -> set[str] | None:
         return None
 
 
+def fillable(type_: Any) -> set[str] | None:
+    """The placeholders that some value of a type fills; None where any may come."""
+    found: set[str] = set()
+    for case in cases(type_):
+        class_ = class_of(case)
+        row = getattr(_runtime(case), "__required_keys__", None)
+        if row is None and (class_ is None or class_ is object or issubclass(class_, Mapping)):
+            return None
+
+        found |= {"text"} if class_ is str else set(_said(_runtime(case), class_))
+
+    return found
+
+
+def _runtime(type_: Any) -> Any:
+    return _runtime(type_.__supertype__) if hasattr(type_, "__supertype__") else type_
+
+
+def _said(type_: Any, class_: type | None) -> Iterable[str]:
+    """The fields that values of a class surely have."""
+    if hasattr(type_, "__required_keys__"):
+        return cast("Iterable[str]", type_.__annotations__)
+
+    if class_ is not None and is_dataclass(class_):
+        return [field.name for field in fields(class_)]
+
+    return cast("Iterable[str]", getattr(class_, "model_fields", None) or getattr(class_, "_fields", ()))
+
+
 def fill(prompt: str, value: Any) -> str:
     """The prompt with each `{field}` replaced by that field of the value, and `{{field}}` by plain `{field}`."""
-    known = {"text": value} if isinstance(value, str) else fields_of(value)
+    known = {"text": value} if isinstance(value, str) else _fields_of(value)
 
     def filled(match: re.Match[str]) -> str:
         return _as_text(known[match[1]]) if match[1] in known else match[0]
@@ -65,6 +96,11 @@ def fill(prompt: str, value: Any) -> str:
     # In one pass over the prompt's own text: braces inside a value are left as they are.
     parts = _PLAIN.split(prompt)
     return "".join(part if n % 2 else _PLACEHOLDER.sub(filled, part) for n, part in enumerate(parts))
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    named: Any = getattr(value, "_asdict", None)
+    return named() if isinstance(value, tuple) and named is not None else fields_of(value)
 
 
 def task_text(value: Any) -> str:

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from agentflow.exceptions import Problem
-from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
+from agentflow.spec import EdgeSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, item_type, short_name, type_name
-from agentflow.validation.order import ended_before, entered_twice
+from agentflow.validation.joins import end_leads_on, never_asked, parallel
+from agentflow.validation.nesting import contains_itself, same_names
+from agentflow.validation.numbers import numbers
+from agentflow.validation.order import ended_before
+from agentflow.validation.producing import cannot_produce
+from agentflow.validation.stalls import stalls
 from agentflow.validation.subject import REJECTED, Subject
 
-__all__ = ["REJECTED", "validate"]
+__all__ = ["REJECTED", "cannot_produce", "same_names", "stalls", "validate"]
 
 
 def validate(
-    spec: WorkflowSpec, types: Mapping[str, Any], places: Mapping[str, str] | None = None
+    spec: WorkflowSpec,
+    types: Mapping[str, Any],
+    places: Mapping[str, str] | None = None,
+    *,
+    unsure: Collection[tuple[str, str]] = (),
+    clashes: Collection[str] = (),
 ) -> list[Problem]:
-    """All problems of a workflow; empty where it is sound."""
-    subject = Subject(spec, types, places or {})
+    """All problems of a workflow; empty where it is sound.
+
+    `unsure` are reads, by step and name, of which it is not known what they read. `clashes` are names that several
+    steps have: of what stands at them nothing is said, as it cannot be told which of the steps an edge means.
+    """
+    subject = Subject(spec, types, places or {}, frozenset(unsure))
     # Without a start and an end the other questions have no meaning.
     if problems := list(_ends(subject)):
         return problems
 
-    return [problem for check in CHECKS for problem in check(subject)]
+    # Where names are shared there can be ways in the graph that nobody wrote, and order and parallelism hang on all.
+    checks = [
+        check
+        for check in CHECKS
+        if not clashes or check not in (parallel, never_asked, _reads_before_written)
+    ]
+    found = [problem for check in checks for problem in check(subject)]
+    return [problem for problem in found if not _is_about(problem, clashes)]
+
+
+def _is_about(problem: Problem, names: Collection[str]) -> bool:
+    words = set(re.findall(r"[^\s`]+", f"{problem.where} {problem.what}"))
+    return not words.isdisjoint(names)
 
 
 def _ends(s: Subject) -> Iterator[Problem]:
@@ -38,11 +65,8 @@ def _ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unreachable(s: Subject) -> Iterator[Problem]:
-    import networkx as nx
-
-    reached = nx.descendants(s.graph, s.spec.start) | {s.spec.start}
     for id_ in s.steps:
-        if id_ not in reached:
+        if id_ not in s.reached:
             yield Problem(
                 code="AF102",
                 what="nothing leads to it",
@@ -52,11 +76,8 @@ def _unreachable(s: Subject) -> Iterator[Problem]:
 
 
 def _dead_ends(s: Subject) -> Iterator[Problem]:
-    import networkx as nx
-
-    leads_on = nx.ancestors(s.graph, s.spec.end) | {s.spec.end}
     for id_ in s.steps:
-        if id_ not in leads_on:
+        if id_ not in s.leading:
             yield Problem(
                 code="AF103",
                 what=f"it does not lead to the end `{s.spec.end}`",
@@ -75,9 +96,10 @@ def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
         if len(component) == 1 and not free.has_edge(first, first):
             continue
 
-        members = [step for step in s.steps if step in component]
+        place = {step: n for n, step in enumerate(s.steps)}
+        members = sorted(component, key=place.__getitem__)
         cycle = [edge[0] for edge in nx.find_cycle(free.subgraph(component), members[0])]
-        start = min(range(len(cycle)), key=lambda i: members.index(cycle[i]))
+        start = min(range(len(cycle)), key=lambda i: place[cycle[i]])
         round_ = [*cycle[start:], *cycle[:start]]
         yield Problem(
             code="AF104",
@@ -89,26 +111,16 @@ def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
 
 def _case_edges(s: Subject) -> Iterator[Problem]:
     for edge in s.spec.edges:
-        if edge.on is None:
-            continue
-
-        given, case = s.gives(edge.source), s.types[edge.on]
-        members = (*cases(given), *(_also(s, edge)))
-        if not any(assignable(m, case) or assignable(case, m) for m in members):
+        if not s.is_produced(edge):
+            is_join = s.steps[edge.source].kind == "gather"
             yield Problem(
                 code="AF105",
-                what=f"the case `{short_name(edge.on)}` is never produced",
+                what=f"the case `{short_name(edge.on or '')}` is never produced",
                 where=s.edge(edge),
-                hint=f"`{edge.source}` gives `{_name(given)}`",
+                hint="a gather has no cases: leave `.on` out, or put a step behind it that gives them"
+                if is_join
+                else f"`{edge.source}` gives `{_name(s.gives(edge.source))}`",
             )
-
-
-def _also(s: Subject, edge: EdgeSpec) -> tuple[Any, ...]:
-    """What a step can give beside its type: a refusal, for an approval (a map of approvals gives a list)."""
-    step = s.steps[edge.source]
-    return (
-        (s.types[REJECTED],) if step.kind == "approval" and step.map is None and edge.on == REJECTED else ()
-    )
 
 
 def _ends_give(s: Subject) -> Iterator[Problem]:
@@ -133,8 +145,9 @@ def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
 def _unhandled_cases(s: Subject) -> Iterator[Problem]:
     for id_, edges in s.outgoing.items():
         named = [s.types[e.on] for e in edges if e.on is not None]
-        if id_ == s.spec.end:
-            named.append(s.types[s.spec.gives])
+        given = s.types[s.spec.gives]
+        if id_ == s.spec.end and any(assignable(member, given) for member in cases(s.gives(id_))):
+            named.append(given)
 
         if not named or any(e.on is None for e in edges):
             continue
@@ -197,24 +210,15 @@ def _map_edge(s: Subject, edge: EdgeSpec, given: Any) -> Iterator[Problem]:
         )
 
 
-def _parallel_meets(s: Subject) -> Iterator[Problem]:
-    """Branches that run at the same time must be joined by a gather before a step takes from both."""
-    met = entered_twice(s)
-    first = [id_ for id_ in met if not any(e.source in met for e in s.spec.edges if e.target == id_)]
-    for id_ in first or sorted(met, key=list(s.steps).index)[:1]:
-        yield Problem(
-            code="AF109",
-            what="branches that run in parallel meet in it without a gather",
-            where=s.where(id_),
-            hint=f"join them first: `gather(...) >> {id_}`, and let no branch lead back before its gather",
-        )
-
-
 def _reads_before_written(s: Subject) -> Iterator[Problem]:
     readers = [step for step in s.spec.steps if step.reads]
-    before = ended_before(s) if readers else {}
+    wanted = dict.fromkeys(name for step in readers for name in step.reads if name in s.steps)
+    before = ended_before(s, wanted) if readers else {}
     for step in readers:
         for name in step.reads:
+            if (step.id, name) in s.unsure:
+                continue
+
             if name not in s.steps:
                 what, hint = (
                     f"it reads `ctx.output({name})`, which is no step of this workflow",
@@ -229,65 +233,6 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
             yield Problem(code="AF110", what=what, where=s.where(step.id), hint=hint)
 
 
-def _bounds(s: Subject) -> Iterator[Problem]:
-    for step in s.spec.steps:
-        for is_wrong, what in _bad_numbers(step):
-            if is_wrong:
-                yield Problem(
-                    code="AF111",
-                    what=what,
-                    where=s.where(step.id),
-                    hint="give a number above 0, or leave it out",
-                )
-
-    for edge in s.spec.edges:
-        if edge.at_most is not None and edge.at_most < 1:
-            yield Problem(
-                code="AF111", what=f"`at_most` is {edge.at_most}", where=s.edge(edge), hint="give at least 1"
-            )
-
-    budgets = [(s.spec.budget, f"workflow `{s.spec.name}`{s.place}")]
-    budgets += [(step.budget, s.where(step.id)) for step in s.spec.steps]
-    for budget, where in budgets:
-        for name in ("model_calls", "tool_calls", "tokens", "usd", "minutes"):
-            if budget is not None and (getattr(budget, name) or 0) < 0:
-                what = f"its budget of `{name}` is below 0"
-                yield Problem(code="AF111", what=what, where=where, hint="give 0 or more, or leave it out")
-
-
-def _bad_numbers(step: StepSpec) -> Iterator[tuple[bool, str]]:
-    map_, retry = step.map, step.retry
-    yield (
-        map_ is not None and min(map_.parallel, map_.at_most) < 1,
-        "`parallel` and `at_most` of `each` must be at least 1",
-    )
-    yield step.timeout is not None and step.timeout <= 0, f"its timeout is {step.timeout} s"
-    for limit in ("max_calls", "max_rounds", "max_turns"):
-        yield not _is_number(step.options.get(limit, 1), 1), f"its `{limit}` is {step.options.get(limit)!r}"
-
-    if step.kind == "approval":
-        deadline = step.options.get("deadline", 1)
-        yield not _is_number(deadline, 0) or not deadline, f"its deadline is {deadline!r} s"
-
-    if step.kind == "wait":
-        yield not _is_number(step.options.get("seconds", 0), 0), f"it waits {step.options.get('seconds')} s"
-
-    if retry is not None:
-        yield (
-            min(retry.times, retry.delay, retry.factor, retry.max_delay) < 0,
-            "a number of its `retry` is below 0",
-        )
-        yield (
-            not 0 <= retry.jitter <= 1,
-            f"the `jitter` of its `retry` is {retry.jitter}, and it is a share from 0 to 1",
-        )
-
-
-def _is_number(value: Any, least: int) -> bool:
-    # Options of a definition in a file can be anything.
-    return isinstance(value, int | float) and value >= least
-
-
 def _name(type_: Any) -> str:
     return short_name(type_name(type_))
 
@@ -296,11 +241,14 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     _unreachable,
     _dead_ends,
     _unbounded_cycles,
+    end_leads_on,
     _ends_give,
     _case_edges,
     _unhandled_cases,
     _edge_types,
-    _parallel_meets,
+    parallel,
+    never_asked,
     _reads_before_written,
-    _bounds,
+    numbers,
+    contains_itself,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import reduce
 from itertools import combinations
 from operator import and_, or_
@@ -17,54 +17,81 @@ Spot = tuple[str, int]
 
 
 class Move(NamedTuple):
-    """One way in which values move on: the spots that it empties, and those that it fills."""
+    """One way in which values move on: the spots that it empties, those that it fills, and the case it is for."""
 
     empties: Sequence[Spot]
     fills: Sequence[Spot]
+    case: tuple[str, str] | None = None
+
+
+class Net(NamedTuple):
+    """The moves of a workflow with what can be left out of them taken out; `head` and `spare` say what that was."""
+
+    moves: list[Move]
+    head: dict[Spot, Spot]
+    spare: set[Spot]
+
+    def at(self, spot: Spot) -> Spot:
+        """The spot that stands for this one."""
+        return self.head.get(spot, spot)
+
+
+def net_of(s: Subject) -> Net:
+    """The moves of a workflow, without chains of steps and without all but two of branches that are alike."""
+    moves, head = _without_chains(moves_of(s), (s.spec.start, -1))
+    moves, spare = _without_twins(moves)
+    return Net(moves, head, spare)
 
 
 def entered_twice(s: Subject) -> set[str]:
-    """The steps that two values can be at together; nothing, where a gather joins all that runs in parallel.
+    """The steps that two values can be at together; nothing, where a gather joins all that runs in parallel."""
+    return {spot[0] for spot, others in together(net_of(s)).items() if spot in others}
+
+
+def together(net: Net) -> dict[Spot, set[Spot]]:
+    """For each spot, those that values can be at while there is one at it; perhaps too many, never too few.
 
     The concurrency relation of A. Kovalyov and J. Esparza, "A polynomial algorithm to compute the concurrency relation
     of free-choice signal transition graphs" (1996), with spots as places: spots that one move fills are together, and
     what is together with all that a move empties is together with all that it fills.
     """
-    moves = _without_twins(_without_chains(_moves(s), (s.spec.start, -1)))
-    todo = [pair for move in moves for pair in combinations(move.fills, 2)]
+    todo = [pair for move in net.moves for pair in combinations(move.fills, 2)]
     leaving: dict[Spot, list[Move]] = {}
-    for move in moves:
+    for move in net.moves:
         for spot in move.empties:
             leaving.setdefault(spot, []).append(move)
 
-    together: dict[Spot, set[Spot]] = {}
+    found: dict[Spot, set[Spot]] = {}
     while todo:
         pair = todo.pop()
-        if pair[1] in together.get(pair[0], ()):
+        if pair[1] in found.get(pair[0], ()):
             continue
 
         for stays, moving in (pair, pair[::-1]):
-            together.setdefault(stays, set()).add(moving)
+            found.setdefault(stays, set()).add(moving)
 
         for stays, moving in (pair, pair[::-1]):
             for move in leaving.get(moving, ()):
-                if together[stays].issuperset(move.empties):
+                if found[stays].issuperset(move.empties):
                     todo += [(stays, spot) for spot in move.fills]
 
-    return {spot[0] for spot, others in together.items() if spot in others}
+    return found
 
 
-def _moves(s: Subject) -> list[Move]:
+def moves_of(s: Subject) -> list[Move]:
+    """All ways in which values move on in a workflow."""
     import networkx as nx
 
     slots: dict[str, set[Spot]] = {}
     for edge in s.spec.edges:
-        slots.setdefault(edge.target, set()).add(_spot(s, edge))
+        slots.setdefault(edge.target, set()).add(spot_of(s, edge))
 
     moves: list[Move] = []
     for id_ in (s.spec.start, *nx.descendants(s.graph, s.spec.start)):
         empties = sorted(slots[id_]) if s.steps[id_].kind == "gather" else [(id_, -1)]
-        moves += [Move(empties, [_spot(s, edge) for edge in way]) for way in _ways(s.outgoing[id_])]
+        for way in _ways(s.outgoing[id_]):
+            case = next(((id_, edge.on) for edge in way if edge.on is not None), None)
+            moves.append(Move(empties, [spot_of(s, edge) for edge in way], case))
 
     return moves
 
@@ -80,11 +107,12 @@ def _ways(edges: Sequence[EdgeSpec]) -> list[list[EdgeSpec]]:
     return [way for way in ways if way]
 
 
-def _spot(s: Subject, edge: EdgeSpec) -> Spot:
+def spot_of(s: Subject, edge: EdgeSpec) -> Spot:
+    """Where an edge leads to."""
     return (edge.target, edge.slot or 0) if s.steps[edge.target].kind == "gather" else (edge.target, -1)
 
 
-def _without_chains(moves: Sequence[Move], start: Spot) -> list[Move]:
+def _without_chains(moves: Sequence[Move], start: Spot) -> tuple[list[Move], dict[Spot, Spot]]:
     """The moves with each spot that only its one predecessor leads to put together with that."""
     left = Counter(spot for move in moves for spot in move.empties)
     entered = Counter(spot for move in moves for spot in move.fills) + Counter([start])
@@ -97,16 +125,21 @@ def _without_chains(moves: Sequence[Move], start: Spot) -> list[Move]:
         else:
             head[then] = first
 
-    def resolved(spot: Spot) -> Spot:
+    # Looked up from one end of a chain to the other only once.
+    for spot in list(head):
+        passed: list[Spot] = []
         while spot in head:
+            passed.append(spot)
             spot = head[spot]
 
-        return spot
+        head.update(dict.fromkeys(passed, spot))
 
-    return [Move([resolved(a) for a in move.empties], [resolved(b) for b in move.fills]) for move in kept]
+    return [
+        Move([head.get(a, a) for a in m.empties], [head.get(b, b) for b in m.fills], m.case) for m in kept
+    ], head
 
 
-def _without_twins(moves: Sequence[Move]) -> list[Move]:
+def _without_twins(moves: Sequence[Move]) -> tuple[list[Move], set[Spot]]:
     """The moves with two of each set of branches that begin and end together: two show all that more would."""
     into: dict[Spot, list[int]] = {}
     out: dict[Spot, list[int]] = {}
@@ -126,23 +159,25 @@ def _without_twins(moves: Sequence[Move]) -> list[Move]:
             spare |= {spot} if kinds[kind] > 2 else set()
 
     return [
-        Move([a for a in m.empties if a not in spare], [b for b in m.fills if b not in spare]) for m in moves
-    ]
+        Move([a for a in m.empties if a not in spare], [b for b in m.fills if b not in spare], m.case)
+        for m in moves
+    ], spare
 
 
-def ended_before(s: Subject) -> dict[str, set[str]]:
-    """For each step, those that ended before it on every path; a join needs all of its branches.
+def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str, set[str]]:
+    """For each step, those of `wanted` (all, where it is None) that ended before it on every path; a join needs all of its branches.
 
     The greatest solution of the equations over the edges, with sets of steps as bits of a number.
     """
     import networkx as nx
 
     order = list(nx.dfs_postorder_nodes(s.graph, s.spec.start))[::-1]
-    bit = {id_: 1 << n for n, id_ in enumerate(order)}
+    wanted = order if wanted is None else wanted
+    bit = dict.fromkeys(order, 0) | {id_: 1 << n for n, id_ in enumerate(wanted)}
     sources: dict[str, dict[int, list[str]]] = {id_: {} for id_ in order}
     for edge in s.spec.edges:
-        if edge.source in bit:
-            sources[edge.target].setdefault(_spot(s, edge)[1], []).append(edge.source)
+        if edge.source in sources:
+            sources[edge.target].setdefault(spot_of(s, edge)[1], []).append(edge.source)
 
     before = dict.fromkeys(order, -1) | {s.spec.start: 0}
     settled = False
@@ -153,4 +188,4 @@ def ended_before(s: Subject) -> dict[str, set[str]]:
             known = reduce(or_, slots)
             settled, before[id_] = settled and known == before[id_], known
 
-    return {id_: {other for other in order if known & bit[other]} for id_, known in before.items()}
+    return {id_: {other for other in wanted if known & bit[other]} for id_, known in before.items()}

@@ -9,7 +9,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
-from agentflow.typeref import short_name
+from agentflow.typeref import assignable, cases, short_name
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -19,11 +19,15 @@ REJECTED = "agentflow.steps.approval:Rejected"
 
 @dataclass
 class Subject:
-    """What the checks look at: the spec, the types it names, and where each step was defined."""
+    """What the checks look at: the spec, the types it names, and where each step was defined.
+
+    `unsure` are reads, by step and name, of which it is not known what they read.
+    """
 
     spec: WorkflowSpec
     types: Mapping[str, Any]
     places: Mapping[str, str] = field(default_factory=dict[str, str])
+    unsure: frozenset[tuple[str, str]] = frozenset()
 
     def where(self, step: str) -> str:
         place = self.places.get(step, "")
@@ -60,6 +64,33 @@ class Subject:
         graph.add_nodes_from(self.steps)
         graph.add_edges_from((edge.source, edge.target) for edge in self.spec.edges)
         return graph
+
+    @cached_property
+    def reached(self) -> set[str]:
+        """The steps that edges from the start lead to, and the start."""
+        import networkx as nx
+
+        return nx.descendants(self.graph, self.spec.start) | {self.spec.start}
+
+    @cached_property
+    def leading(self) -> set[str]:
+        """The steps from which edges lead to the end, and the end."""
+        import networkx as nx
+
+        return nx.ancestors(self.graph, self.spec.end) | {self.spec.end}
+
+    def is_produced(self, edge: EdgeSpec) -> bool:
+        """Whether some output of the edge's source is of the edge's case."""
+        if edge.on is None:
+            return True
+
+        step = self.steps[edge.source]
+        if step.kind == "gather":
+            return False  # what it gives is joined by the engine, which tells no cases apart
+
+        case, members = self.types[edge.on], cases(self.gives(edge.source))
+        refused = step.kind == "approval" and step.map is None and edge.on == REJECTED
+        return refused or any(assignable(m, case) or assignable(case, m) for m in members)
 
     def gives(self, step: str) -> Any:
         """What the step gives along its edges: a list, for a map; the branches as a tuple, for a gather."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
-from agentflow.validation.order import Spot, _moves, entered_twice
+from agentflow.validation.order import Spot, entered_twice, moves_of
 from agentflow.validation.subject import Subject
 from tests.definition.sound import SOUND, Sound
 
@@ -61,7 +61,7 @@ def moved(marking: Marking, empties: Marking, fills: Marking) -> Marking | None:
 
 def played(subject: Subject) -> set[str]:
     """The steps that two values are at together, found by playing all ways in which values can move."""
-    moves = [(tuple(m.empties), tuple(m.fills)) for m in _moves(subject)]
+    moves = [(tuple(m.empties), tuple(m.fills)) for m in moves_of(subject)]
     first: Marking = ((subject.spec.start, -1),)
     seen: set[Marking] = {first}
     todo: list[Marking] = [first]

@@ -1,0 +1,52 @@
+"""Budgets held against what a workflow needs at least, and can do at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentflow.bounds.amount import Amount, Bound, Number
+from agentflow.exceptions import Problem
+from agentflow.spec import Budget
+
+# How each limit is called, and the bound that it is held against; a unit of the limit in units of the bound.
+_LIMITS = (
+    ("model_calls", "model_calls", "model calls", 1),
+    ("tool_calls", "tool_calls", "tool calls", 1),
+    ("tokens", "tokens", "tokens", 1),
+    ("usd", "usd", "usd", 1),
+    ("minutes", "seconds", "minutes", 60),
+)
+
+
+def against(bound: Bound, least: Bound, budget: Budget | None, *, where: str = "budget") -> list[Problem]:
+    """What is wrong with a budget: AF130 where no run that ends well fits into it."""
+    del bound  # what is above it is of no harm, see `notes`
+    return list(_below(least, budget, where))
+
+
+def _below(least: Bound, budget: Budget | None, where: str) -> Iterator[Problem]:
+    for name, limit, amount, words, unit in _limits(least, budget):
+        needed = amount.value
+        if needed is not None and limit * unit < needed:
+            yield Problem(
+                code="AF130",
+                what=f"its budget of {limit:g} {words} is below the {needed / unit:g} that every run needs ({amount.why})",
+                where=where,
+                hint=f"give at least `Budget({name}={needed / unit:g})`, or leave the limit out",
+            )
+
+
+def notes(bound: Bound, budget: Budget | None) -> list[str]:
+    """Limits that no run can come to, where `bound` is without budgets: AF131, which is no fault."""
+    return [
+        f"AF131: the budget of {limit:g} {words} is above the {amount.value / unit:g} that a run can come to ({amount.why})"
+        for _, limit, amount, words, unit in _limits(bound, budget)
+        if amount.value is not None and limit * unit > amount.value
+    ]
+
+
+def _limits(bound: Bound, budget: Budget | None) -> Iterator[tuple[str, Number, Amount, str, int]]:
+    for name, of, words, unit in _LIMITS:
+        limit: Number | None = getattr(budget, name) if budget is not None else None
+        if limit is not None:
+            yield name, limit, getattr(bound, of), words, unit

@@ -1,0 +1,232 @@
+"""What is wrong with steps themselves: prompts, tools, repeated writes, inputs that nobody reads."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from agentflow.exceptions import Problem
+from agentflow.path import MapStep, Step
+from agentflow.steps.agent import Agent
+from agentflow.steps.function import FunctionStep
+from agentflow.steps.planner import Planner
+from agentflow.steps.prompting import fillable, placeholders
+from agentflow.tools import Tool
+from agentflow.typeref import plain
+
+Steps = Mapping[str, Step[Any, Any]]
+# Types whose schema cannot fail, so that pydantic is not loaded for them.
+_PLAIN = (str, int, float, bool, type(None), list, dict, Any)
+
+
+def body_of(step: Step[Any, Any]) -> Step[Any, Any]:
+    """The step that does the work: of a map, the one that runs for each item."""
+    return step.body if isinstance(step, MapStep) else step
+
+
+def agents_of(body: Step[Any, Any]) -> Iterator[Agent[Any, Any]]:
+    """An agent with those below it; nothing for other steps."""
+    if isinstance(body, Agent):
+        yield body
+        for below in (*body.handoffs, *body.agents_as_tools):
+            yield from agents_of(below)
+
+
+def where(step: Step[Any, Any]) -> str:
+    """How problems name the place of a step."""
+    return f"step `{step.name}`" + (f" ({step.place})" if str(step.place) else "")
+
+
+def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Placeholders that no field fills; those of agents below an agent are filled from its input as well."""
+    for step in steps:
+        body = body_of(step)
+        asked: list[Agent[Any, Any] | Planner[Any, Any]] = [body] if isinstance(body, Planner) else []
+        asked += agents_of(body)
+        known = fillable(body.takes) if asked else None
+        for agent in asked if known is not None else ():
+            for name in placeholders(agent.prompt):
+                if known is not None and name not in known:
+                    yield _unfilled(step, agent.name if agent is not body else "", name, known)
+
+
+def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> Problem:
+    whose = f"the prompt of its agent `{agent}`" if agent else "its prompt"
+    fields = f"fields are: {', '.join(sorted(known))}" if known else "its input has no fields"
+    return Problem(
+        code="AF113",
+        what=f"{whose} wants `{{{name}}}` and its input has no such field",
+        where=where(step),
+        hint=f"{fields}; write `{{{{{name}}}}}` for plain braces",
+    )
+
+
+def turn_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Agents that may not take a single turn, also below others; a step's own number below 0 stands in its spec."""
+    for step in steps:
+        body = body_of(step)
+        for agent in agents_of(body):
+            if agent.max_turns == 0 or (agent.max_turns < 0 and agent is not body):
+                yield Problem(
+                    code="AF111",
+                    what=f"`max_turns` of `{agent.name}` is {agent.max_turns}",
+                    where=where(step),
+                    hint="give a number above 0, or leave it out",
+                )
+
+
+def tool_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Tools that cannot be offered to a model: plain functions, no schema, or two of one name."""
+    for step in steps:
+        body = body_of(step)
+        offered = [tuple(body.tools.values())] if isinstance(body, Planner) else []
+        offered += [agent.tools for agent in agents_of(body)]
+        for tools in offered:
+            yield from _unusable(step, tools)
+
+
+def _unusable(step: Step[Any, Any], tools: Sequence[Any]) -> Iterator[Problem]:
+    names: set[str] = set()
+    for tool in tools:
+        name = getattr(tool, "name", None) or getattr(tool, "__name__", None) or repr(tool)
+        if not isinstance(tool, Tool):
+            yield _tool_problem(
+                step, f"its tool `{name}` is a `{type(tool).__name__}`", "make it one with `@tool`"
+            )
+        elif fault := _schema_fault(tool):
+            yield _tool_problem(
+                step,
+                f"its tool `{name}` has no schema: {fault}",
+                "annotate its parameters with types that JSON can hold",
+            )
+        elif name in names:
+            yield Problem(
+                code="AF112",
+                what=f"two of its tools are called `{name}`",
+                where=where(step),
+                hint='rename one: `@tool(name="...")`',
+            )
+
+        names.add(name)
+
+
+def _tool_problem(step: Step[Any, Any], what: str, hint: str) -> Problem:
+    return Problem(code="AF117", what=what, where=where(step), hint=hint)
+
+
+def _schema_fault(tool: Tool[..., Any]) -> str:
+    if _is_plain(tool):
+        return ""
+
+    try:
+        return "" if tool.parameters else "it is empty"
+    except Exception as error:  # noqa: BLE001 - the hooks of a parameter's type may raise anything
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _is_plain(tool: Tool[..., Any]) -> bool:
+    try:
+        hints = inspect.get_annotations(tool.function, eval_str=True)
+    except Exception:  # noqa: BLE001 - whatever evaluating an annotation raises is said with the schema
+        return False
+
+    taken = [type_ for name, type_ in hints.items() if name != "return"]
+    names = inspect.signature(tool.function).parameters
+    return all(map(_is_plain_type, taken)) and not any(n.startswith(("_", "model_")) for n in names)
+
+
+def _is_plain_type(type_: Any) -> bool:
+    type_ = plain(type_)
+    origin = get_origin(type_)
+    if origin is Literal:
+        return True
+
+    inside = get_args(type_)
+    return (type_ in _PLAIN) if not inside else origin in (list, dict) and all(map(_is_plain_type, inside))
+
+
+def unsure_reads(steps: Collection[Step[Any, Any]]) -> Iterator[tuple[str, str]]:
+    """Reads by a local name, which only a run knows: `for one in (a, b): ctx.output(one)`."""
+    for step in steps:
+        body = body_of(step)
+        if isinstance(body, FunctionStep):
+            local = inspect.unwrap(body.function).__code__.co_varnames
+            known = body.read_steps() if body.wants_context else {}
+            yield from ((step.name, name) for name, read in known.items() if read is None and name in local)
+
+
+def repeated_writes(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Warnings of steps that are tried again and hold a write that must not be made twice."""
+    for step in steps:
+        body = body_of(step)
+        if body.retry is None or body.retry.times < 1:
+            continue
+
+        once = [tool for tool in held(body) if tool.effect == "write" and not tool.idempotent]
+        for name in dict.fromkeys(tool.name for tool in once):
+            yield Problem(
+                code="AF151",
+                what=f"it is tried again where it fails, and its tool `{name}` is a write that must not be repeated",
+                where=where(step),
+                hint="put the write into a step of its own without `retries`, or label the tool `idempotent=True` if it is",
+                severity="warning",
+            )
+
+
+def held(body: Step[Any, Any]) -> list[Tool[..., Any]]:
+    """The tools that a step may call, with those of agents below it."""
+    if isinstance(body, FunctionStep):
+        return body.named_tools()
+
+    return (
+        [*body.tools.values()] if isinstance(body, Planner) else [t for a in agents_of(body) for t in a.tools]
+    )
+
+
+def unread_fields(first: Step[Any, Any], where_: str) -> Iterator[Problem]:
+    """Warnings of fields of a workflow's input that its first step leaves out; silent where that cannot be told."""
+    body = body_of(first)
+    fields = fillable(body.takes) if isinstance(body, FunctionStep) and plain(body.takes) is not str else None
+    read = _attributes(body) if isinstance(body, FunctionStep) and fields else None
+    if not fields or read is None or not read <= fields:
+        return  # a method or property may read any field
+
+    for name in sorted(fields - read):
+        yield Problem(
+            code="AF150",
+            what=f"nothing reads the field `{name}` of its input",
+            where=where_,
+            hint=f"use it in `{first.name}`, or leave it out of the type",
+            severity="warning",
+        )
+
+
+def _attributes(body: FunctionStep[Any, Any]) -> set[str] | None:
+    """What a function reads of its first parameter by name; None where the whole of it goes on."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(body.function)))
+    except (OSError, SyntaxError, TypeError):
+        return None
+
+    name = next(iter(inspect.signature(body.function).parameters))
+    read: set[str] = set()
+    parts: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=owner) as value, attr=field) if owner == name:
+                read.add(field)
+                parts.add(id(value))
+            case ast.Subscript(value=ast.Name(id=owner) as value, slice=ast.Constant(value=str(field))) if (
+                owner == name
+            ):
+                read.add(field)
+                parts.add(id(value))
+            case ast.Name(id=owner, ctx=ast.Load()) if owner == name and id(node) not in parts:
+                return None
+            case _:
+                pass
+
+    return read
