@@ -150,6 +150,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
+    """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound."""
+
     type: ClassVar[str] = "run.started"
     run: str
     workflow: str
@@ -159,6 +161,7 @@ class RunStarted(Event):
     model: str
     version: str
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    bound: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

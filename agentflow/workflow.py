@@ -155,7 +155,7 @@ class Workflow(Step[In_contra, Out_co]):
     def _unsound(self) -> Iterator[Problem]:
         """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
         place = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
-        yield from unread_fields(self.steps[self.spec.start], place)
+        yield from unread_fields(self.steps[self.spec.start], tuple(_bodies(self)), place)
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
             yield from stalls(workflow.spec, workflow.types, workflow.places)

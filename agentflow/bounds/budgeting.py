@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from agentflow.bounds.amount import Amount, Bound, Number
 from agentflow.exceptions import Problem
@@ -18,10 +19,20 @@ _LIMITS = (
 )
 
 
-def against(bound: Bound, least: Bound, budget: Budget | None, *, where: str = "budget") -> list[Problem]:
-    """What is wrong with a budget: AF130 where no run that ends well fits into it."""
-    del bound  # what is above it is of no harm, see `notes`
-    return list(_below(least, budget, where))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What came of it: `problems` are limits that no run which ends well fits into, `notes` those of no use."""
+
+    problems: list[Problem]
+    notes: list[str]
+
+
+def against(bound: Bound, least: Bound, budget: Budget | None, *, where: str = "budget") -> Held:
+    """What is to be said of a budget: AF130 where it is too small, AF131 where no run can come to it.
+
+    `bound` is the worst case without budgets.
+    """
+    return Held(problems=list(_below(least, budget, where)), notes=list(_above(bound, budget)))
 
 
 def _below(least: Bound, budget: Budget | None, where: str) -> Iterator[Problem]:
@@ -36,13 +47,13 @@ def _below(least: Bound, budget: Budget | None, where: str) -> Iterator[Problem]
             )
 
 
-def notes(bound: Bound, budget: Budget | None) -> list[str]:
-    """Limits that no run can come to, where `bound` is without budgets: AF131, which is no fault."""
-    return [
-        f"AF131: the budget of {limit:g} {words} is above the {amount.value / unit:g} that a run can come to ({amount.why})"
-        for _, limit, amount, words, unit in _limits(bound, budget)
-        if amount.value is not None and limit * unit > amount.value
-    ]
+def _above(bound: Bound, budget: Budget | None) -> Iterator[str]:
+    for _, limit, amount, words, unit in _limits(bound, budget):
+        if amount.value is not None and limit * unit > amount.value:
+            most = f"the {amount.value / unit:g} that a run can come to"
+            yield f"AF131: the budget of {limit:g} {words} is above {most}" + f" ({amount.why})" * bool(
+                amount.why
+            )
 
 
 def _limits(bound: Bound, budget: Budget | None) -> Iterator[tuple[str, Number, Amount, str, int]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from agentflow.bounds.net import Net, Part
 
+_SWEEPS = 4
+
 
 @dataclass(slots=True)
 class Entries:
@@ -31,9 +33,15 @@ def entries_of(net: Net) -> Entries:
         else:
             entries.most[part.order[0]] = 1
 
-    for part in net.parts:
-        for node in part.order:
-            entries.most[node] = min(entries.most[node], arrivals(net, entries.most, node))
+    # What an edge back brings is known to be less once its source was looked at.
+    for _ in range(_SWEEPS):
+        before = list(entries.most)
+        for part in net.parts:
+            for node in part.order:
+                entries.most[node] = min(entries.most[node], arrivals(net, entries.most, node))
+
+        if entries.most == before:
+            break
 
     return entries
 

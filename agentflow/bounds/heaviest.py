@@ -5,9 +5,10 @@ most that can still come of an entry to it; each edge back has a price for follo
 
     value(step)  >=  weight(step) + what is worth most among its cases
     what a case is worth  =  the sum over its edges of max(0, value(target) - price(edge))
-    bound  =  value(start) + the sum over edges back of limit x price
+    bound  =  value(start) + the sum over edges back of the times that they can be followed x price
 
-Any values and prices for which this holds give a bound. A gather's value is carried by one of its slots: the one to which
+Any values and prices for which this holds give a bound. What the edges back of a part come to is added once, or to each
+entry into the part, so that loops in cases that exclude each other do not add up: the lesser of both counts. A gather's value is carried by one of its slots: the one to which
 least can come. The price of an edge back is the weight of the heaviest round from its target to its source.
 """
 
@@ -29,7 +30,7 @@ class Scales:
 
     def __init__(self, net: Net, entries: Entries) -> None:
         self.net, self.entries = net, entries
-        self._carrier = {n: self._least_slot(n) for n in range(len(net.steps)) if net.is_gather(n)}
+        self.carrier = {n: self._least_slot(n) for n in range(len(net.steps)) if net.is_gather(n)}
 
     def _least_slot(self, node: int) -> int:
         come = {
@@ -41,14 +42,16 @@ class Scales:
     def heaviest(self, weight: Sequence[Number], *, together: bool = True) -> Number:
         """The most that a run can weigh; `together` adds branches that run at the same time."""
         by_step = sum(w * times for w, times in zip(weight, self.entries.most, strict=True))
-        return min(by_step, _Weighing(self.net, weight, self._carrier, together=together).run())
+        runs = (_Weighing(self, weight, together=together, by_entry=way) for way in (True, False))
+        return min(by_step, *(weighing.run() for weighing in runs))
 
 
 class _Weighing:
-    def __init__(
-        self, net: Net, weight: Sequence[Number], carrier: dict[int, int], *, together: bool
-    ) -> None:
-        self.net, self.weight, self.carrier, self.together = net, weight, carrier, together
+    def __init__(self, scales: Scales, weight: Sequence[Number], *, together: bool, by_entry: bool) -> None:
+        self.net, self.most, self.carrier = scales.net, scales.entries.most, scales.carrier
+        self.weight, self.together, self.by_entry = weight, together, by_entry
+        # What the edges back of a part come to, for each entry.
+        self.charge: dict[int, Number] = {}
         self.value: list[Number] = [0] * len(net.steps)
         self.price: dict[int, Number] = {}
         # What entries along edges back are worth, from the sweep before.
@@ -56,14 +59,26 @@ class _Weighing:
         self.effort = _EFFORT * (len(net.steps) + len(net.edges))
 
     def run(self) -> Number:
-        charge: Number = 0
-        for part in reversed(self.net.parts):
-            if part.loops:
-                charge += self._cycle(part)
+        added: Number = 0
+        for number in reversed(range(len(self.net.parts))):
+            part = self.net.parts[number]
+            charge = self._valued(part)
+            if charge and self.by_entry:
+                self.charge[number] = charge
             else:
-                self.value[part.order[0]] = self._best(part.order[0])
+                added += charge
 
-        return self.value[self.net.start] + charge
+        return self._entered(self.net.start) + added
+
+    def _valued(self, part: Part) -> Number:
+        if part.loops:
+            return self._cycle(part)
+
+        self.value[part.order[0]] = self._best(part.order[0])
+        return 0
+
+    def _entered(self, node: int) -> Number:
+        return self.value[node] + self.charge.get(self.net.part_of[node], 0)
 
     def _best(self, node: int) -> Number:
         worth = (self._joined(map(self._worth, way)) for way in self.net.ways[node])
@@ -80,7 +95,8 @@ class _Weighing:
             # Unpriced as yet, it is not followed.
             return max(0, self.back[e] - self.price[e]) if e in self.price else 0
 
-        return self.value[self.net.edges[e].target]
+        # The part that is at work has no charge as yet.
+        return self._entered(self.net.edges[e].target)
 
     def _carries(self, e: int) -> bool:
         edge = self.net.edges[e]
@@ -101,7 +117,7 @@ class _Weighing:
         for e, more in self._raised(part).items():
             self.price[e] += more
 
-        return sum(self.price[e] * (self.net.edges[e].limit or 0) for e in part.loops)
+        return sum(self.price[e] * passes(self.net, self.most, e) for e in part.loops)
 
     def _sweep(self, part: Part) -> None:
         for node in reversed(part.order):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentflow.bounds.amount import NOTHING, Amount, Number, capped
+from agentflow.bounds.amount import NOTHING, Amount, capped
 from agentflow.bounds.calls import most_calls, written
 from agentflow.bounds.duration import EXECUTED, attempts, longest, rounds
 from agentflow.spec import Budget, StepSpec
@@ -44,7 +44,7 @@ def of_leaf(step: StepSpec, place: str, price: Price | None) -> Load:
     seconds = longest(step)
     is_asking = step.kind == "approval"
     load = Load(
-        steps=_begun(step, place),
+        steps=_begun(step),
         model_calls=_times(calls.of_models, factor, place, how),
         tool_calls=_times(calls.of_tools, factor, place, how),
         seconds=_times(seconds, rounds(step), place, _rounds(step)),
@@ -121,7 +121,7 @@ def _spending(load: Load, step: StepSpec, place: str, price: Price | None) -> Lo
     return replace(load, tokens=tokens, usd=usd)
 
 
-def _begun(step: StepSpec, place: str) -> Amount:
+def _begun(step: StepSpec) -> Amount:
     if step.kind == "gather":
         return NOTHING
 

@@ -186,32 +186,44 @@ def held(body: Step[Any, Any]) -> list[Tool[..., Any]]:
     )
 
 
-def unread_fields(first: Step[Any, Any], where_: str) -> Iterator[Problem]:
-    """Warnings of fields of a workflow's input that its first step leaves out; silent where that cannot be told."""
+def unread_fields(first: Step[Any, Any], others: Collection[Step[Any, Any]], place: str) -> Iterator[Problem]:
+    """Warnings of fields of a workflow's input that nothing reads; silent where that cannot be told.
+
+    It is read by the first step, and by `others` (all steps of the workflow) where they ask for `ctx.input`.
+    """
     body = body_of(first)
     fields = fillable(body.takes) if isinstance(body, FunctionStep) and plain(body.takes) is not str else None
-    read = _attributes(body) if isinstance(body, FunctionStep) and fields else None
-    if not fields or read is None or not read <= fields:
+    read = _attributes(body, 0) if isinstance(body, FunctionStep) and fields else None
+    if not fields or read is None or not read <= fields or any(map(_may_see_input, others)):
         return  # a method or property may read any field
 
     for name in sorted(fields - read):
         yield Problem(
             code="AF150",
             what=f"nothing reads the field `{name}` of its input",
-            where=where_,
+            where=place,
             hint=f"use it in `{first.name}`, or leave it out of the type",
             severity="warning",
         )
 
 
-def _attributes(body: FunctionStep[Any, Any]) -> set[str] | None:
-    """What a function reads of its first parameter by name; None where the whole of it goes on."""
+def _may_see_input(step: Step[Any, Any]) -> bool:
+    body = body_of(step)
+    if not isinstance(body, FunctionStep) or not body.wants_context:
+        return False
+
+    read = _attributes(body, 1)
+    return read is None or "input" in read
+
+
+def _attributes(body: FunctionStep[Any, Any], parameter: int) -> set[str] | None:
+    """What a function reads of a parameter by name; None where the whole of it goes on."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(body.function)))
     except (OSError, SyntaxError, TypeError):
         return None
 
-    name = next(iter(inspect.signature(body.function).parameters))
+    name = list(inspect.signature(body.function).parameters)[parameter]
     read: set[str] = set()
     parts: set[int] = set()
     for node in ast.walk(tree):

@@ -23,7 +23,28 @@ def begun(event: RunStarted) -> Attributes:
         semconv.CONVENTION_VERSION: semconv.CONVENTION,
         semconv.INPUT_MESSAGES: fitted(said("user", data_of(event.input))),
         **{semconv.RUN_ATTRIBUTE + name: str(text) for name, text in event.attributes.items()},
+        **_bound(event.bound),
+        **_allowed(event.spec),
     }
+
+
+def _bound(bound: Any) -> Attributes:
+    """The most that the run can do; what has no bound says so by its reason alone."""
+    attributes: Attributes = {}
+    for name, amount in cast("Mapping[str, Mapping[str, Any]]", bound or {}).items():
+        told = {"": amount.get("value"), ".why": amount.get("why")}
+        attributes |= {
+            f"{semconv.BOUND}{name}{part}": attribute(v) for part, v in told.items() if v not in (None, "")
+        }
+
+    return attributes
+
+
+def _allowed(spec: Any) -> Attributes:
+    """What the definition allows although the check would warn of it."""
+    flows = cast("list[Mapping[str, str]]", (spec or {}).get("allow") or [])
+    told = tuple(f"{flow['kind']} {flow.get('step', '')}: {flow['because']}" for flow in flows)
+    return {semconv.ALLOWED: told} if told else {}
 
 
 def resumed(event: RunResumed) -> Attributes:

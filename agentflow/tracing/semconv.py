@@ -77,6 +77,10 @@ RUN_MODEL = "agentflow.run.model"
 RUN_VERSION = "agentflow.run.version"
 RUN_ATTRIBUTE = "agentflow.run.attribute."
 RUN_TOTAL = "agentflow.run.total."
+# The most that a run can do, by what; and why, under the same name and `.why`.
+BOUND = "agentflow.bound."
+# Flows of content that the definition allows, each with its reason.
+ALLOWED = "agentflow.workflow.allowed"
 RUN_RESUMES = "agentflow.run.resumes"
 RUN_RESUMED = "agentflow.run.resumed"
 RUN_INTERRUPTED = "agentflow.run.interrupted"

@@ -134,6 +134,21 @@ def join(*branches: Any) -> Any:
     return gather(*branches)
 
 
+@step
+async def stock_hold(number: int) -> Again:
+    return Again(number=number)
+
+
+@step
+async def paired(both: tuple[int, str]) -> str:
+    return both[1]
+
+
+@step
+async def paired_refusal(both: tuple[int, Rejected]) -> int:
+    return both[0]
+
+
 # Wrong on purpose: the type checkers would refuse most of these.
 w: Any = Workflow
 a: Any = one
@@ -151,6 +166,11 @@ reopen: Any = opened
 added: Any = add
 summed_up: Any = plus
 taken: Any = minus
+say: Any = stock.say
+to_boxes: Any = boxes
+to_point: Any = point
+to_row: Any = row
+not_a_tool: Any = len
 signed: Any = Approval("sign", of=int)
 signed_text: Any = Approval("sign", of=str)
 
@@ -279,18 +299,18 @@ ONE: dict[str, Callable[[], object]] = {
         "w", start=signed_text, end=stock.shelve, edges=[signed_text.on(Rejected) >> stock.shelve]
     ),
     # types
-    "text for a number": lambda: w("w", start=stock.say, end=z, edges=[stock.say >> z]),
+    "text for a number": lambda: w("w", start=stock.say, end=z, edges=[say >> z]),
     "number for a text": lambda: w("w", start=a, end=text, edges=[a >> text]),
     "an optional": lambda: w("w", start=maybe, end=z, edges=[maybe >> z]),
     "a union": lambda: w("w", start=graded, end=z, edges=[graded >> z]),
     "the wider class": lambda: w("w", start=a, end=big, edges=[a >> stock_hold >> big]),
     "other items": lambda: w("w", start=many, end=join_texts, edges=[many >> join_texts]),
-    "other values": lambda: w("w", start=boxes, end=by_key, edges=[boxes >> by_key]),
-    "other keys": lambda: w("w", start=boxes, end=unrow, edges=[boxes >> unrow]),
-    "a row for a number": lambda: w("w", start=row, end=z, edges=[row >> z]),
+    "other values": lambda: w("w", start=boxes, end=by_key, edges=[to_boxes >> by_key]),
+    "other keys": lambda: w("w", start=boxes, end=unrow, edges=[to_boxes >> unrow]),
+    "a row for a number": lambda: w("w", start=row, end=z, edges=[to_row >> z]),
     "a tuple of other parts": lambda: w("w", start=pair_up, end=added, edges=[pair_up >> added]),
     "a protocol without its member": lambda: w("w", start=a, end=numbered, edges=[a >> numbered]),
-    "a named tuple of numbers": lambda: w("w", start=point, end=join_texts, edges=[point >> join_texts]),
+    "a named tuple of numbers": lambda: w("w", start=point, end=join_texts, edges=[to_point >> join_texts]),
     "a new type for a text": lambda: w("w", start=price, end=text, edges=[price >> text]),
     "a join of too few": lambda: w("w", start=a, end=add_three, edges=[a >> gather(b, c) >> add_three]),
     "a join of too many": lambda: w("w", start=a, end=added, edges=[a >> gather(b, c, d) >> added]),
@@ -300,16 +320,14 @@ ONE: dict[str, Callable[[], object]] = {
     "a case that does not fit": lambda: w(
         "w", start=graded, end=z, edges=[graded.on(int) >> text >> z, graded.on(str) >> z]
     ),
-    "a sub-workflow for a text": lambda: w("w", start=stock.say, end=inner, edges=[stock.say >> inner]),
+    "a sub-workflow for a text": lambda: w("w", start=stock.say, end=inner, edges=[say >> inner]),
     "what it says it takes": lambda: _spec(_edge("one", "two"), _edge("two", "last"), takes="str"),
     "what it says it gives": lambda: _spec(_edge("one", "two"), _edge("two", "last"), gives="str"),
     # maps
     "a map over a number": lambda: w("w", start=a, end=summed, edges=[a >> each(b) >> summed]),
-    "a map over a text": lambda: w(
-        "w", start=stock.say, end=summed, edges=[stock.say >> each(text) >> summed]
-    ),
-    "a map over a dict": lambda: w("w", start=boxes, end=summed, edges=[boxes >> each(text) >> summed]),
-    "a map over a row": lambda: w("w", start=row, end=summed, edges=[row >> each(text) >> summed]),
+    "a map over a text": lambda: w("w", start=stock.say, end=summed, edges=[say >> each(text) >> summed]),
+    "a map over a dict": lambda: w("w", start=boxes, end=summed, edges=[to_boxes >> each(text) >> summed]),
+    "a map over a row": lambda: w("w", start=row, end=summed, edges=[to_row >> each(text) >> summed]),
     "a map over a join": lambda: w(
         "w", start=a, end=summed, edges=[a >> gather(b, stock.label) >> each(c) >> summed]
     ),
@@ -330,7 +348,7 @@ ONE: dict[str, Callable[[], object]] = {
         "w",
         start=graded,
         end=stock.say,
-        edges=[gather(graded.on(int), graded.on(str)) >> paired >> stock.say],
+        edges=[gather(graded.on(int), graded.on(str)) >> paired >> say],
     ),
     "a join of one after the other": lambda: w(
         "w",
@@ -426,8 +444,8 @@ ONE: dict[str, Callable[[], object]] = {
     ),
     "a function for a tool": lambda: w(
         "w",
-        start=(bad := Agent("ask", takes=str, gives=str, tools=[len])),
-        end=bad,  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+        start=(bad := Agent("ask", takes=str, gives=str, tools=[not_a_tool])),
+        end=bad,
     ),
     # approvals
     "an approval behind no case": lambda: w(
@@ -440,21 +458,6 @@ ONE: dict[str, Callable[[], object]] = {
         edges=[gather(graded.on(int), graded.on(str) >> text) >> summed_up >> signed >> z],
     ),
 }
-
-
-@step
-async def stock_hold(number: int) -> Again:
-    return Again(number=number)
-
-
-@step
-async def paired(both: tuple[int, str]) -> str:
-    return both[1]
-
-
-@step
-async def paired_refusal(both: tuple[int, Rejected]) -> int:
-    return both[0]
 
 
 SEVERAL: dict[str, Callable[[], object]] = {
@@ -476,7 +479,7 @@ SEVERAL: dict[str, Callable[[], object]] = {
         edges=[gather(graded.on(int), graded.on(str) >> text) >> summed_up >> each(c) >> summed],
     ),
     "read, mismatch, number": lambda: w(
-        "w", start=instant, end=recall_five, edges=[instant >> text >> stock.say >> recall_five]
+        "w", start=instant, end=recall_five, edges=[instant >> text >> say >> recall_five]
     ),
     "names and types": lambda: w(
         "w", start=a, end=text, edges=[a >> Wait("one", of=int, seconds=1) >> b >> text]
@@ -498,7 +501,7 @@ SEVERAL: dict[str, Callable[[], object]] = {
         edges=[bad >> Wait("ask", of=str, seconds=1) >> z],
     ),
     "two mismatches, two numbers": lambda: w(
-        "w", start=stock.say, end=stock.say, edges=[stock.say >> instant >> shrinking >> stock.say]
+        "w", start=stock.say, end=stock.say, edges=[say >> instant >> shrinking >> say]
     ),
     "parallel, read, map": lambda: w(
         "w",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from types import CodeType
-from typing import Any
+from types import CodeType, FunctionType
+from typing import Any, cast
 
 import pytest
 
@@ -61,7 +61,10 @@ def test_a_problem_has_the_line_of_what_is_wrong(name: str) -> None:
         match = PLACE.search(problem.where)
         assert match, problem.where
         step_ = re.match(r"step `(.+)` \(", problem.where)
-        here = match["file"] == broken.__file__ and int(match["line"]) in {*lines_of(build.__code__), 1}  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+        here = match["file"] == broken.__file__ and int(match["line"]) in {
+            *lines_of(cast("FunctionType", build).__code__),
+            1,
+        }
         helper = match["file"] == broken.__file__ and match["line"] in _helper_lines()
         assert here or helper or (step_ and match[0][2:-1] in places(step_[1])), problem.where
 
