@@ -355,6 +355,24 @@ def _budget(old: Any, new: Any) -> Iterator[str]:
     yield "; ".join(said) or ("one without limits is new" if old is _ABSENT else "one without limits is gone")
 
 
+def _allowed(old: Any, new: Any) -> Iterator[str]:
+    before, after = ([_flow(flow) for flow in (() if given is _ABSENT else given)] for given in (old, new))
+    yield from (f"allows {flow} now" for flow in after if flow not in before)
+    yield from (f"no longer allows {flow}" for flow in before if flow not in after)
+    if sorted(before) == sorted(after):
+        yield "allows the same flows in another order"
+
+
+def _flow(flow: Data) -> str:
+    where = f" at `{flow['step']}`" if flow.get("step") else ""
+    return f"`{flow['kind']}`{where} because `{_line(flow.get('because', ''))}`"
+
+
+def _line(text: str) -> str:
+    plain = " ".join(str(text).split())
+    return plain if len(plain) <= _SHOWN else plain[: _SHOWN - 1] + "…"
+
+
 def _options(old: Any, new: Any) -> Iterator[str]:
     yield from _value("", {} if old is _ABSENT else old, {} if new is _ABSENT else new)
 
@@ -378,6 +396,7 @@ _OF_WORKFLOWS: Mapping[str, Say] = {
     "end": _at_end("ends"),
     "description": _description,
     "budget": _budget,
+    "allow": _allowed,
 }
 _OF_STEPS: Mapping[str, Say] = {
     "takes": _typed("`takes`"),

@@ -89,6 +89,8 @@ class Recorder(Protocol):
 
     def is_bounded(self) -> bool: ...
 
+    def refuse_unchecked(self, tool: Any) -> None: ...
+
     def key(self) -> str: ...
 
     def delta(self, text: str) -> None: ...
@@ -147,6 +149,10 @@ class Context:
     def is_bounded(self) -> bool:
         """Whether a budget of tokens or money holds here, so that a model call must say what it can use at most."""
         return self.recorder.is_bounded()
+
+    def refuse_unchecked(self, tool: Any) -> None:
+        """Raise `ToolUnchecked` where the check of the workflow did not see this `Tool` in this step, with these labels."""
+        self.recorder.refuse_unchecked(tool)
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], *, prompt: str = "") -> Verdict:
         """A person's answer to whether `tool` may be called with exactly these arguments; waits for it, for days if need be."""

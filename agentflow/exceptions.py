@@ -130,6 +130,10 @@ class BudgetExhausted(RunError):
     """Raised when a call would exceed the budget; the call was not made."""
 
 
+class ToolUnchecked(RunError):
+    """Raised when a tool is called that the check of the workflow did not see, or saw with other labels."""
+
+
 class EffectInDoubt(RunError):
     """Raised when it is not known whether a call that must not be repeated was made; a person is asked."""
 

@@ -12,7 +12,9 @@ from agentflow.exceptions import ProjectError
 
 FORMAT = 1
 StepKind = Literal["function", "planner", "agent", "approval", "wait", "workflow", "gather"]
-FlowKind = Literal["untrusted-to-write", "untrusted-to-outside", "private-to-outside", "all-three"]
+FlowKind = Literal[
+    "untrusted-to-write", "untrusted-to-outside", "private-to-outside", "all-three", "unchecked-tool"
+]
 KINDS: tuple[StepKind, ...] = ("function", "planner", "agent", "approval", "wait", "workflow", "gather")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Effect = Literal["none", "read", "write"]
+
+
+class Labels(NamedTuple):
+    """What a tool touches; a tool with these at their least does no harm."""
+
+    effect: Effect = "none"
+    returns: Trust = "trusted"
+    private: bool = False
+    outside: bool = False
+    needs_approval: bool = False
+
+    @property
+    def is_harmless(self) -> bool:
+        return self.effect != "write" and self.returns == "trusted" and not (self.private or self.outside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +117,11 @@ class Tool(Generic[P, R]):
             ) from None
 
         return {name: getattr(model, name) for name in type(model).model_fields}
+
+    @property
+    def labels(self) -> Labels:
+        """What the tool says of itself, and the check goes by."""
+        return Labels(self.effect, self.returns, self.private, self.outside, self.needs_approval)
 
     @cached_property
     def gives(self) -> Any:
@@ -208,7 +227,10 @@ async def made(
 
     `check` raises `ToolError` for arguments that no person need be asked about.
     """
-    tool = call.tool
+    tool, context = call.tool, current()
+    if context is not None:
+        context.refuse_unchecked(tool)
+
     fault = await _fault(call, check)
 
     async def worked(record: Operation) -> R:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,6 @@ from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
 from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
-from agentflow.steps.agent import Agent
 from agentflow.steps.faults import (
     prompt_problems,
     repeated_writes,
@@ -20,12 +21,28 @@ from agentflow.steps.faults import (
     unsure_reads,
 )
 from agentflow.steps.function import FunctionStep
-from agentflow.steps.planner import Planner
+from agentflow.steps.held import held_tools
 from agentflow.tools import Tool
 from agentflow.typeref import resolve_type, type_name
 from agentflow.validation import same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_waivers import bad_waivers
+
+_keeps: ContextVar[bool] = ContextVar("keeps", default=False)
+
+
+@contextmanager
+def keeping_problems() -> Generator[None, None, None]:
+    """While this is open, a broken workflow is made all the same and keeps its `problems`, with those inside of it.
+
+    So that a check can say at once what is wrong with a workflow and with those that it is a part of. None of them
+    must be run.
+    """
+    token = _keeps.set(True)
+    try:
+        yield
+    finally:
+        _keeps.reset(token)
 
 
 class Workflow(Step[In_contra, Out_co]):
@@ -91,8 +108,10 @@ class Workflow(Step[In_contra, Out_co]):
         problems += bad_waivers(self.spec, str(self.place))
         clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
         problems += validate(self.spec, self.types, self.places, unsure=unsure, clashes=clashes)
-        if problems:
-            raise DefinitionError(self.name, problems)
+        below = [problem for _, child in self.children() for problem in child.problems]
+        self.problems: Sequence[Problem] = (*problems, *below)
+        if self.problems and not _keeps.get():
+            raise DefinitionError(self.name, self.problems)
 
     @classmethod
     def of_steps(
@@ -136,7 +155,7 @@ class Workflow(Step[In_contra, Out_co]):
         tools: dict[str, Tool[..., Any]] = {}
         named: dict[str, list[str]] = {}
         for body in _bodies(self):
-            held = list(_held(body))
+            held = list(held_tools(body))
             for tool in held:
                 key = tool.origin or tool.name
                 tools[key] = _worse(tool, tools.get(key, tool))
@@ -179,18 +198,6 @@ def _below(workflow: Workflow[Any, Any]) -> Iterator[Workflow[Any, Any]]:
     for _, child in workflow.children():
         yield child
         yield from _below(child)
-
-
-def _held(body: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
-    """The tools that a step may call, with those of agents below it."""
-    if isinstance(body, FunctionStep):
-        yield from body.named_tools()
-    elif isinstance(body, Planner):
-        yield from body.tools.values()
-    elif isinstance(body, Agent):
-        yield from body.tools
-        for below in (*body.handoffs, *body.agents_as_tools):
-            yield from _held(below)
 
 
 def _worse(one: Tool[..., Any], other: Tool[..., Any]) -> Tool[..., Any]:

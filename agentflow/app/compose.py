@@ -20,9 +20,8 @@ from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
-from agentflow.path import MapStep
 from agentflow.spec import WorkflowSpec, to_data
-from agentflow.steps.function import FunctionStep
+from agentflow.steps.held import held_tools
 from agentflow.tools import Tool
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
@@ -119,11 +118,9 @@ def check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:
 
 
 def tools_of(workflow: Workflow[Any, Any]) -> Iterator[Tool[..., Any]]:
-    """The tools that planners and agents of a workflow are given, and those that its functions name."""
+    """The tools that the steps of a workflow can call."""
     for step in workflow.steps.values():
-        body: Any = step.body if isinstance(step, MapStep) else step
-        found = body.named_tools() if isinstance(body, FunctionStep) else getattr(body, "tools", ())
-        yield from found.values() if isinstance(found, Mapping) else found
+        yield from held_tools(step)
 
     for _, child in workflow.children():
         yield from tools_of(child)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 Number = int | float
@@ -63,20 +63,19 @@ def brief(name: str) -> str:
     return name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 3] + "..."
 
 
-def listed(terms: Sequence[str]) -> str:
-    """The first terms that fit, and how many more there are."""
-    return short(" + ".join(_fitting(terms)))
-
-
-def _fitting(terms: Sequence[str]) -> Iterator[str]:
-    room = WHY_LIMIT - len(" + and 999 more")
-    for done, term in enumerate(terms):
+def listed(terms: Sequence[str], count: int | None = None) -> str:
+    """The first terms that fit, and how many more there are: `terms` are the first of `count`."""
+    room = WHY_LIMIT - len(" and 9999 more")
+    shown: list[str] = []
+    for term in terms:
         room -= len(term) + 3
-        if room < 0 and done:
-            yield f"and {len(terms) - done} more"
-            return
+        if room < 0 and shown:
+            break
 
-        yield term
+        shown.append(term)
+
+    left = (len(terms) if count is None else count) - len(shown)
+    return short(" + ".join(shown) + (f" and {left:,} more" if left else ""))
 
 
 def capped(amount: Amount, limit: Number | None, owner: str) -> Amount:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from agentflow.bounds.net import Net, Part
 
@@ -24,7 +25,7 @@ def entries_of(net: Net) -> Entries:
     In a sound workflow no step is entered by two values at the same time, so two visits are one after the other, and
     something led from the first to the second: along a cycle, whose first edge back the step leads to, and whose last
     edge back leads to the step, without other edges back. So visits are at most one more than the limits of the former
-    together, and than those of the latter. They are as well at most what comes in along the edges, for a gather in each slot.
+    together, and than those of the latter, and than those of the edges from behind the step to before it. They are as well at most what comes in along the edges, for a gather in each slot.
     """
     entries = Entries([0] * len(net.steps))
     for part in net.parts:
@@ -48,8 +49,8 @@ def entries_of(net: Net) -> Entries:
 
 def arrivals(net: Net, most: list[int], node: int) -> int:
     """The most that can come to a step along its edges; to a gather, as often as to each of its slots."""
-    if net.is_gather(node):
-        return min((_sum(net, most, edges) for edges in net.slots(node).values()), default=0)
+    if node in net.slots:
+        return min((_sum(net, most, edges) for edges in net.slots[node].values()), default=0)
 
     return (node == net.start) + _sum(net, most, net.entering[node])
 
@@ -77,11 +78,22 @@ class _Cycle:
 
     def count(self) -> None:
         before, first = self._before()
-        after = self._after()
+        after, across = self._after(), self._across()
         for node in self.part.order:
-            left, right = first[node] + self._sum(before[node]), 1 + self._sum(after[node])
-            self.entries.most[node] = min(left, right)
-            self._explain(node, before[node] if left <= right else after[node])
+            to, since = before[node], after[node]
+            most = (first[node] + self._sum(to), 1 + self._sum(since), 1 + across[self.net.place[node]])
+            self.entries.most[node] = min(most)
+            self._explain(node, to & since or to or since)
+
+    def _across(self) -> list[int]:
+        """The limits together of the edges back that lead over each place in the order, or begin or end there."""
+        steps = [0] * (len(self.part.order) + 1)
+        for e, limit in zip(self.part.loops, self.limits, strict=True):
+            edge = self.net.edges[e]
+            steps[self.net.place[edge.target]] += limit
+            steps[self.net.place[edge.source] + 1] -= limit
+
+        return list(accumulate(steps))
 
     def _explain(self, node: int, mask: int) -> None:
         if not mask:

@@ -22,7 +22,7 @@ from agentflow.bounds.net import Net, Part
 Number = int | float
 _SWEEPS = 8
 # How many steps may be looked at, for each that there is, to weigh the rounds of edges back.
-_EFFORT = 30
+_EFFORT = 10
 
 
 class Scales:
@@ -30,12 +30,12 @@ class Scales:
 
     def __init__(self, net: Net, entries: Entries) -> None:
         self.net, self.entries = net, entries
-        self.carrier = {n: self._least_slot(n) for n in range(len(net.steps)) if net.is_gather(n)}
+        self.carrier = {node: self._least_slot(node) for node in net.slots}
 
     def _least_slot(self, node: int) -> int:
         come = {
             slot: sum(passes(self.net, self.entries.most, e) for e in edges)
-            for slot, edges in self.net.slots(node).items()
+            for slot, edges in self.net.slots[node].items()
         }
         return min(come, key=come.__getitem__, default=0)
 
@@ -52,11 +52,11 @@ class _Weighing:
         self.weight, self.together, self.by_entry = weight, together, by_entry
         # What the edges back of a part come to, for each entry.
         self.charge: dict[int, Number] = {}
-        self.value: list[Number] = [0] * len(net.steps)
+        self.value: list[Number] = [0] * len(self.net.steps)
         self.price: dict[int, Number] = {}
         # What entries along edges back are worth, from the sweep before.
         self.back: dict[int, Number] = {}
-        self.effort = _EFFORT * (len(net.steps) + len(net.edges))
+        self.effort = _EFFORT * (len(self.net.steps) + len(self.net.edges))
 
     def run(self) -> Number:
         added: Number = 0

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 from agentflow.bounds.amount import Amount, Bound, Number
 from agentflow.bounds.calls import least_calls
+from agentflow.bounds.duration import EXECUTED
 from agentflow.bounds.lightest import lightest
 from agentflow.bounds.nesting import nesting_of
 from agentflow.bounds.net import net_of
 from agentflow.spec import StepSpec, WorkflowSpec
-
-Weigh = Callable[[StepSpec], Number]
 
 
 def least(spec: WorkflowSpec) -> Bound:
     """The least that any run which ends well uses of each, whatever its way; maps may have no items."""
     why = f"the lightest way from `{spec.start}` to `{spec.end}`"
     none = Amount(value=0, why="the embedded model uses none")
-    steps = _lightest(spec, lambda step: 0 if step.kind == "gather" else 1)
-    works = any(step.kind not in ("gather", "approval", "wait") for step in spec.steps)
+    needs = _needs(spec)
     return Bound(
-        steps=Amount(value=steps, why=why),
-        model_calls=Amount(value=_lightest(spec, least_calls), why=why),
+        steps=Amount(value=needs.steps, why=why),
+        model_calls=Amount(value=needs.model_calls, why=why),
         tool_calls=Amount(value=0, why="a model may ask for none"),
-        parallel=Amount(value=1 if works and steps else 0),
+        parallel=Amount(value=1 if spec.step(spec.start).kind in EXECUTED else 0),
         tokens=none,
         usd=none,
-        seconds=Amount(value=_lightest(spec, _waited, together=False), why=why),
+        seconds=Amount(value=needs.seconds, why=why),
     )
 
 
-def _lightest(spec: WorkflowSpec, weigh: Weigh, *, together: bool = True) -> Number:
+class _Needs(NamedTuple):
+    steps: Number = 0
+    model_calls: Number = 0
+    seconds: Number = 0
+
+
+def _needs(spec: WorkflowSpec) -> _Needs:
     net = net_of(spec)
-    weight = [_weight(step, weigh, together=together) for step in spec.steps]
-    return lightest(net, nesting_of(net), weight, together=together)
+    nesting = nesting_of(net)
+    steps, calls, seconds = zip(*map(_visit, spec.steps), strict=True)
+    return _Needs(
+        lightest(net, nesting, steps),
+        lightest(net, nesting, calls),
+        lightest(net, nesting, seconds, together=False),
+    )
 
 
-def _weight(step: StepSpec, weigh: Weigh, *, together: bool) -> Number:
+def _visit(step: StepSpec) -> _Needs:
     if step.map is not None:
-        # The map itself begins, and has no items.
-        return weigh(StepSpec(id=step.id, kind="function"))
+        return _Needs(steps=1)
 
-    inner = _lightest(step.workflow, weigh, together=together) if step.workflow is not None else 0
-    return weigh(step) + inner
-
-
-def _waited(step: StepSpec) -> Number:
-    return float(step.options.get("seconds", 0)) if step.kind == "wait" else 0
+    inner = _needs(step.workflow) if step.workflow is not None else _Needs()
+    begun = 0 if step.kind == "gather" else 1
+    waited = float(step.options.get("seconds", 0)) if step.kind == "wait" else 0.0
+    return _Needs(inner.steps + begun, inner.model_calls + least_calls(step), inner.seconds + waited)

@@ -50,7 +50,7 @@ class _Reaching:
         if slot >= 0:
             came = self.came.setdefault(target, {})
             came.setdefault(slot, cost)
-            if len(came) < len(self.net.slots(target)):
+            if len(came) < len(self.net.slots[target]):
                 return
 
             cost = self._joined(target, list(came.values()))

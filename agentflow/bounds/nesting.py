@@ -97,7 +97,7 @@ class _Following:
 
         came = self.came.setdefault(edge.target, {})
         self.nesting.is_whole &= came.setdefault(edge.slot, branch) == branch
-        if edge.target not in self.nesting.joins and len(came) == len(self.net.slots(edge.target)):
+        if edge.target not in self.nesting.joins and len(came) == len(self.net.slots[edge.target]):
             self._join(edge.target, list(came.values()))
 
     def _join(self, gather: int, branches: Sequence[int]) -> None:

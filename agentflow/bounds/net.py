@@ -47,21 +47,12 @@ class Net:
     ways: list[list[list[int]]]
     entering: list[list[int]]
     leaving: list[list[int]]
+    # Of gathers, the edges into each slot.
+    slots: dict[int, dict[int, list[int]]]
     parts: list[Part] = field(default_factory=list[Part])
     part_of: list[int] = field(default_factory=list[int])
     place: list[int] = field(default_factory=list[int])
     loops: set[int] = field(default_factory=set[int])
-
-    def is_gather(self, node: int) -> bool:
-        return self.steps[node].kind == "gather"
-
-    def slots(self, node: int) -> dict[int, list[int]]:
-        """The edges into each slot of a gather."""
-        found: dict[int, list[int]] = {}
-        for e in self.entering[node]:
-            found.setdefault(self.edges[e].slot, []).append(e)
-
-        return found
 
     def kept_out(self, node: int) -> Iterator[int]:
         """The edges that lead on within the step's part, without going back."""
@@ -93,9 +84,14 @@ def net_of(spec: WorkflowSpec) -> Net:
         leaving[edge.source].append(i)
         entering[edge.target].append(i)
 
+    slots: dict[int, dict[int, list[int]]] = {}
+    for i, edge in enumerate(edges):
+        if edge.slot >= 0:
+            slots.setdefault(edge.target, {}).setdefault(edge.slot, []).append(i)
+
     ways = [_ways(out, spec.edges) for out in leaving]
     start, end = number[spec.start], number[spec.end]
-    net = Net(spec.steps, start, end, edges, ways, entering, leaving)
+    net = Net(spec.steps, start, end, edges, ways, entering, leaving, slots)
     _divide(net)
     return net
 
@@ -196,7 +192,7 @@ class _Cutting:
         names = list(here)
         follow = [[here[t] for t in self.kept[node]] for node in names]
         self.effort[0] -= len(names)
-        self.order = [names[c[0]] for c in reversed(components(follow, range(len(names))))]
+        self.order = [names[c[0]] for c in reversed(components(follow, range(len(names))[::-1]))]
         self.at = {node: i for i, node in enumerate(self.order)}
 
     def _leads(self, first: int, last: int) -> bool:

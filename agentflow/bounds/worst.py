@@ -15,6 +15,7 @@ from agentflow.spec import StepSpec, WorkflowSpec
 
 # With more tools in more steps than this, each tool's calls are added up over all steps, also of cases that exclude each other.
 _WEIGHED = 200_000
+_SHOWN = 20  # more terms never fit into what is said
 
 
 def worst_case(spec: WorkflowSpec, *, with_budget: bool = True, price: Price | None = None) -> Bound:
@@ -88,9 +89,8 @@ class _Frame:
         if not heavy:
             return ""
 
-        text = listed([brief(self.net.steps[n].id) + self._often(n) + parts[n].why for n in heavy[:8]])
-        text += f" and {len(heavy) - 8} more" if len(heavy) > 8 and " more" not in text else ""
-        return f"one way through {text}" if is_part else text
+        terms = [brief(self.net.steps[n].id) + self._often(n) + parts[n].why for n in heavy[:_SHOWN]]
+        return "one way through " * is_part + listed(terms, len(heavy))
 
     def _often(self, node: int) -> str:
         times, back = self.entries.most[node], self.entries.reason.get(node)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
 
 from agentflow.path import MapStep, Step
 from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
 from agentflow.steps.function import FunctionStep
+from agentflow.steps.held import has_servers, held_tools
+from agentflow.tools import Labels, Tool
 from agentflow.typeref import cases, class_of, is_exact
 
 
@@ -107,6 +109,14 @@ class Work:
     child: Program | None = None
     # Whether it may stop for a person in the middle of its work, so that it must not keep the driver from others.
     may_ask: bool = True
+    # The labels that tools had when the workflow was checked, by origin; and whether others may come, from servers.
+    labels: Mapping[str, frozenset[Labels]] = field(default_factory=dict[str, frozenset[Labels]])
+    has_servers: bool = False
+
+    def has_checked(self, tool: Tool[..., Any]) -> bool:
+        """Whether the check saw the tool as it is."""
+        known = self.labels.get(tool.origin or tool.name, frozenset())
+        return tool.labels in known or tool.labels.is_harmless or (tool.origin == "mcp" and self.has_servers)
 
     def kind_of(self, case: str | None) -> Any:
         """The type that an output of this case was written as; None where its type does not say all of it."""
@@ -150,6 +160,7 @@ def bind(
 
 def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None) -> Work:
     body = step.body if isinstance(step, MapStep) else step
+    held = list(held_tools(body))
     return Work(
         execute=body.execute,
         takes=body.takes,
@@ -158,8 +169,20 @@ def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None
         timeout=body.timeout,
         case_types=tuple(wanted.items()),
         child=child,
-        may_ask=not isinstance(body, FunctionStep) or any(t.needs_approval for t in body.named_tools()),
+        may_ask=not isinstance(body, FunctionStep) or any(t.needs_approval for t in held),
+        labels=_labels(held),
+        has_servers=has_servers(body),
     )
+
+
+def _labels(held: Iterable[Tool[..., Any]]) -> dict[str, frozenset[Labels]]:
+    """Tools made by one function may have one origin, and differ."""
+    found: dict[str, frozenset[Labels]] = {}
+    for tool in held:
+        key = tool.origin or tool.name
+        found[key] = found.get(key, frozenset()) | {tool.labels}
+
+    return found
 
 
 def _classes(type_: Any) -> tuple[type, ...] | None:

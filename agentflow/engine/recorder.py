@@ -16,10 +16,11 @@ from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
 from agentflow.engine.budget import NOTHING, Hold
 from agentflow.engine.notices import Delta, error_info
 from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of
-from agentflow.engine.state import Activation
+from agentflow.engine.state import Activation, where_of
 from agentflow.engine.writing import written
 from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
-from agentflow.exceptions import EffectInDoubt, RunError
+from agentflow.exceptions import EffectInDoubt, RunError, ToolUnchecked
+from agentflow.tools import Tool
 
 if TYPE_CHECKING:
     from agentflow.engine.runner import Runner
@@ -223,6 +224,24 @@ class StepRecorder:
 
     def is_bounded(self) -> bool:
         return any(ledger.is_bounded for ledger in self._ledgers)
+
+    def refuse_unchecked(self, tool: Tool[..., Any]) -> None:
+        runner, where = self._runner, where_of(self._activation.id)
+        if runner.work_of(self._activation).has_checked(tool) or runner.waivers.reason(
+            "unchecked-tool", where
+        ):
+            return
+
+        known = runner.work_of(self._activation).labels.get(tool.origin or tool.name)
+        how = (
+            "the check of the workflow did not see it"
+            if known is None
+            else "it was checked with other labels"
+        )
+        raise ToolUnchecked(
+            f"`{tool.name}` was not called in step `{where}`: {how}",
+            hint=f'name the tool where the step is defined, or allow it: `allow=[Flow("unchecked-tool", step="{where}", because="...")]`',
+        )
 
     def key(self) -> str:
         step = f"{self._runner.run_id}:{self._activation.id}"

@@ -19,7 +19,7 @@ from agentflow.engine.notices import Delta
 from agentflow.engine.people import People, Waiting, waiting_of
 from agentflow.engine.record import Record
 from agentflow.engine.reduce import is_late, is_over, reduce
-from agentflow.engine.state import Activation, State, empty
+from agentflow.engine.state import Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
     ApprovalGiven,
@@ -43,6 +43,7 @@ from agentflow.events import (
 )
 from agentflow.exceptions import InputInvalid, RunError
 from agentflow.journal import Journal
+from agentflow.validation.flow_waivers import Waivers
 from agentflow.version import VERSION
 
 # What has happened stays true when a run is stopped; what was only about to be done is done by a resume.
@@ -135,6 +136,7 @@ class Runner:
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
         self._apart: set[str] = set()
+        self.waivers = Waivers(program.spec)
         self._is_timed = program.graph.is_timed
         self._is_immediate = bool(getattr(journal, "is_immediate", False))
         self.making = threading.RLock()
@@ -579,8 +581,3 @@ class Runner:
 def visit_of(activation: Activation) -> str:
     """The visit that an activation belongs to: items of a map are of one."""
     return activation.parent if activation.parent and activation.node.child is None else activation.id
-
-
-def where_of(activation: str) -> str:
-    """The place of an activation in the definition: `handle#1[0]/draft#2` is `handle/draft`."""
-    return "/".join(part.partition("#")[0] for part in activation.split("/"))

@@ -230,3 +230,8 @@ def put(state: State, activation: Activation, command: Callable[[Activation], Co
     """The state with an activation in it, and the command to go on with it."""
     active = state.active.insert(activation.id, activation)
     return with_active(state, active), (command(activation),)
+
+
+def where_of(activation: str) -> str:
+    """The place of an activation in the definition: `handle#1[0]/draft#2` is `handle/draft`."""
+    return "/".join(part.partition("#")[0] for part in activation.split("/"))

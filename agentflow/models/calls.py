@@ -20,6 +20,7 @@ from agentflow.exceptions import (
     RunWaiting,
     ToolArgumentsInvalid,
     ToolError,
+    ToolUnchecked,
 )
 from agentflow.models.turn import Turn
 from agentflow.tools import Call, Tool, call, made
@@ -27,7 +28,15 @@ from agentflow.tools import Call, Tool, call, made
 E = TypeVar("E", bound=Exception)
 
 # A model must not get to talk its way around these: they end the step.
-STOPS = (BudgetExhausted, EffectInDoubt, RunCancelled, RunRejected, RunWaiting, JournalError)
+STOPS = (
+    BudgetExhausted,
+    EffectInDoubt,
+    ToolUnchecked,
+    RunCancelled,
+    RunRejected,
+    RunWaiting,
+    JournalError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,14 @@ import asyncio
 import inspect
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from types import CodeType
 from typing import Any, Protocol, TypedDict, TypeVar, cast, get_type_hints, overload
 
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, Out_co, Place, Step
 from agentflow.spec import Budget, Retry, StepSpec
+from agentflow.steps.naming import named_tools, names_of
 from agentflow.tools import Tool
 
 A = TypeVar("A")
@@ -62,10 +61,7 @@ class FunctionStep(Step[In_contra, Out_co]):
 
     def named_tools(self) -> list[Tool[..., Any]]:
         """The tools that the function's code names, as far as names tell."""
-        function = inspect.unwrap(self.function)
-        scope = _scope(function)
-        found = [scope.get(name) for name in _names(function.__code__)]
-        return [thing for thing in found if isinstance(thing, Tool)]
+        return named_tools(self.function)
 
     def read_steps(self) -> dict[str, Step[Any, Any] | None]:
         """The steps whose output the function asks for by `ctx.output(step)`, by name, as far as its source tells."""
@@ -150,7 +146,7 @@ def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
     except (OSError, SyntaxError, TypeError):
         return {}
 
-    scope = _scope(inspect.unwrap(function))
+    scope = names_of(inspect.unwrap(function))
     context = list(inspect.signature(function).parameters)[1]
     found: dict[str, Step[Any, Any] | None] = {}
     for node in ast.walk(tree):
@@ -165,23 +161,6 @@ def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
                 pass
 
     return found
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from (*code.co_names, *code.co_freevars)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
-
-
-def _scope(function: Any) -> dict[str, Any]:
-    scope = dict(function.__globals__)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        # A cell is empty where the name is only defined later.
-        with suppress(ValueError):
-            scope[name] = cell.cell_contents
-
-    return scope
 
 
 class _Decorator(Protocol):

@@ -8,7 +8,7 @@ from itertools import combinations
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec
 from agentflow.typeref import assignable, cases, class_of
-from agentflow.validation.order import Net, Spot, net_of, together
+from agentflow.validation.order import Net, Spot, condensed, net_of, together
 from agentflow.validation.subject import Subject
 
 Slots = dict[int, list[EdgeSpec]]
@@ -20,6 +20,14 @@ def parallel(s: Subject) -> Iterator[Problem]:
         return
 
     net = net_of(s)
+    small = condensed(net)
+    found = together(small)
+    if not any(spot in others for spot, others in found.items()) and not any(
+        _never_complete(s, small, found)
+    ):
+        yield from _never_asked(s, set())
+        return
+
     found = together(net)
     yield from _meetings(s, {spot[0] for spot, others in found.items() if spot in others})
     never = dict(_never_complete(s, net, found))

@@ -164,6 +164,50 @@ def _without_twins(moves: Sequence[Move]) -> tuple[list[Move], set[Spot]]:
     ], spare
 
 
+def condensed(net: Net) -> Net:
+    """The net with each spot that leads only to one other taken for that, and ways that come to the same taken for one.
+
+    A value at such a spot surely gets to the other, so that what is together there is together here. Where that is
+    found in a condensed net, the net itself says where it begins.
+    """
+    moves, head, spare = net
+    while onto := _onto(moves):
+        head = {spot: onto.get(other, other) for spot, other in head.items()} | onto
+        ways: dict[tuple[tuple[Spot, ...], tuple[Spot, ...]], Move] = {}
+        for move in moves:
+            way = tuple(onto.get(a, a) for a in move.empties), tuple(onto.get(b, b) for b in move.fills)
+            case = None if way in ways else move.case
+            if way[0] != way[1]:
+                ways[way] = Move(*way, case)
+
+        moves, more = _without_twins(list(ways.values()))
+        spare = spare | more
+
+    return Net(moves, head, spare)
+
+
+def _onto(moves: Sequence[Move]) -> dict[Spot, Spot]:
+    """The spots that lead only to one other, with the last of the others that they lead to."""
+    left = Counter(spot for move in moves for spot in move.empties)
+    next_ = {
+        move.empties[0]: move.fills[0]
+        for move in moves
+        if len(move.empties) == len(move.fills) == left[move.empties[0]] == 1 and move.fills != move.empties
+    }
+    onto: dict[Spot, Spot] = {}
+    for spot in next_:
+        passed: dict[Spot, None] = {}
+        while spot in next_ and spot not in onto and spot not in passed:
+            passed[spot] = None
+            spot = next_[spot]
+
+        # A circle without a way out comes down to one of its spots.
+        last = onto.get(spot, spot)
+        onto.update({other: last for other in passed if other != last})
+
+    return onto
+
+
 def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str, set[str]]:
     """For each step, those of `wanted` (all, where it is None) that ended before it on every path; a join needs all of its branches.
 

@@ -8,7 +8,7 @@ from typing import Any
 from agentflow.exceptions import Problem
 from agentflow.spec import WorkflowSpec
 from agentflow.typeref import short_name
-from agentflow.validation.order import Move, Net, Spot, net_of
+from agentflow.validation.order import Move, Net, Spot, condensed, net_of
 from agentflow.validation.subject import Subject
 
 Marking = tuple[Spot, ...]
@@ -25,8 +25,8 @@ def stalls(
     if not gathers or all(edge.on is None for edge in spec.edges):
         return
 
-    net = net_of(s)
-    if (found := _stuck(net, (spec.start, -1), net.at((spec.end, -1)))) is None:
+    net = condensed(net_of(s))
+    if (found := _stuck(net, net.at((spec.start, -1)), net.at((spec.end, -1)))) is None:
         return
 
     marking, chosen = found
@@ -60,7 +60,7 @@ def _stuck(net: Net, start: Spot, end: Spot) -> tuple[Marking, list[tuple[str, s
 
     first: Marking = (start,)
     came: dict[Marking, tuple[Marking, Move] | None] = {first: None}
-    todo = [first]
+    todo: list[Marking] = [first]
     while todo and len(came) < _MOST:
         marking = todo.pop()
         if end in marking:

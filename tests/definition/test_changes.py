@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agentflow import Workflow
 from agentflow.changes import Change, changes
-from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec, WorkflowSpec
-from tests.definition.sound import SOUND
+from agentflow.spec import Budget, EdgeSpec, Flow, MapSpec, Retry, StepSpec, WorkflowSpec
+from tests.definition.sound import SOUND, one
 from tests.engine.random_workflows import workflows
 
 QUICK = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -390,3 +390,18 @@ def test_nothing_is_passed_over(pair: tuple[WorkflowSpec, WorkflowSpec]) -> None
         assert all(line.isprintable() and len(line) < 1200 for line in found)
 
     assert said(old, old) == []
+
+
+def test_what_is_allowed_is_said() -> None:
+    """A flow that is allowed now, not any more, or for another reason, is told with its reason."""
+    plain = Workflow("w", start=one, end=one).spec
+    spoken = replace(plain, allow=(Flow("all-three", step="plan", because="nothing is secret here"),))
+    other = replace(plain, allow=(Flow("all-three", step="plan", because="it is a test"),))
+
+    assert [str(c) for c in changes(plain, spoken)] == [
+        "workflow allows `all-three` at `plan` because `nothing is secret here` now"
+    ]
+    assert [str(c) for c in changes(spoken, plain)] == [
+        "workflow no longer allows `all-three` at `plan` because `nothing is secret here`"
+    ]
+    assert len(changes(spoken, other)) == 2

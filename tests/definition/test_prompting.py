@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from agentflow import Evidence
-from agentflow.steps.prompting import field_names, fill, input_text, placeholders, task_text
-from tests.definition.sound import Point, Row
+from agentflow.steps.prompting import field_names, fill, fillable, input_text, placeholders, task_text
+from tests.definition.sound import Again, Euro, Point, Row
 from tests.definition.stock import Note, Notes, Question
 
 
@@ -73,6 +73,35 @@ def test_what_a_prompt_may_name(type_: Any, names: set[str] | None) -> None:
     found = field_names(type_)
 
     assert found is None if names is None else found is not None and found >= names
+
+
+@pytest.mark.parametrize(
+    ("type_", "names"),
+    [
+        (str, {"text"}),
+        (Question, {"text"}),
+        (Model, {"question", "depth"}),
+        (Row, {"number"}),
+        (Point, {"x", "y"}),
+        (Question | Again | None, {"text", "number"}),
+        (int, set[str]()),
+        (Euro, set[str]()),
+        (list[Question], set[str]()),
+        (dict[str, str], None),
+        (Any, None),
+        (Question | Any, None),
+        (object, None),
+    ],
+    ids=str,
+)
+def test_what_a_prompt_is_filled_with(type_: Any, names: set[str] | None) -> None:
+    """Exactly the fields that values of a type have; nothing is known of mappings and of types that say nothing."""
+    assert fillable(type_) == names
+
+
+def test_a_named_tuple_fills_a_prompt() -> None:
+    """Its fields are fields like those of a dataclass."""
+    assert fill("{x} and {y}", Point(1, 2)) == "1 and 2"
 
 
 def test_the_task_in_a_value() -> None:

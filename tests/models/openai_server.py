@@ -92,6 +92,7 @@ class OpenAIServer:
 
     `url` is what OPENAI_BASE_URL would hold, `requests` is what came in, without the listing of models, and `answers` what
     each was answered. Ids count up, or are made `by_request`, so that the same request is given the same ones.
+    The listing says of each model in `shutdown_dates` when it ends, and takes `listing_delay` seconds.
     """
 
     script: Script = ()
@@ -99,6 +100,8 @@ class OpenAIServer:
     requests: list[Received] = field(default_factory=list[Received])
     answers: list[Said] = field(default_factory=list[Said])
     by_request: bool = False
+    shutdown_dates: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    listing_delay: float = 0
 
     def __enter__(self) -> Self:
         self._turns = threading.Lock()
@@ -156,8 +159,16 @@ def _handler(owner: OpenAIServer) -> type[BaseHTTPRequestHandler]:
             """Say nothing: tests read `requests`."""
 
         def do_GET(self) -> None:
-            listing = [{"id": name, "object": "model"} for name in owner.models]
-            self._json(200, {"object": "list", "data": listing})
+            owner.closing.wait(owner.listing_delay)
+            listing: list[Body] = [{"id": name, "object": "model"} for name in owner.models]
+            for model in listing:
+                if model["id"] in owner.shutdown_dates:
+                    model["shutdown_date"] = owner.shutdown_dates[model["id"]]
+
+            try:
+                self._json(200, {"object": "list", "data": listing})
+            except OSError:
+                self.close_connection = True
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))

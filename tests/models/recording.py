@@ -124,6 +124,8 @@ class Recording:
         verdict = self.person(tool, arguments)
         return verdict if isinstance(verdict, Verdict) else await verdict
 
+    def refuse_unchecked(self, tool: Any) -> None: ...
+
     def is_bounded(self) -> bool:
         return self.granted is not None
 

@@ -452,6 +452,8 @@ class Recorded:
     async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
         raise NotImplementedError
 
+    def refuse_unchecked(self, tool: Any) -> None: ...
+
     def is_bounded(self) -> bool:
         return False
 

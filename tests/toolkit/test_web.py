@@ -826,6 +826,8 @@ class Recorder:
     async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
         return Verdict(approved=True, by="test")
 
+    def refuse_unchecked(self, tool: Any) -> None: ...
+
     def is_bounded(self) -> bool:
         return False
 

@@ -1,0 +1,63 @@
+"""What the code of a function names: values by name, and among them the tools that it may call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import suppress
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from agentflow.tools import Tool
+
+
+def named_tools(function: Any) -> list[Tool[..., Any]]:
+    """The tools that a function may call, as far as names tell: itself, by a module, by functions of the same package that it
+    names, and by tools that it calls.
+    """
+    found = {id(tool): tool for tool in _tools(inspect.unwrap(function), set())}
+    return list(found.values())
+
+
+def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
+    if getattr(function, "__code__", None) is None or function.__code__ in seen:
+        return
+
+    seen.add(function.__code__)
+    scope, names = names_of(function), list(_names(function.__code__))
+    for thing in [scope.get(name) for name in names]:
+        if isinstance(thing, Tool):
+            yield from _with_inner(thing, seen)
+        elif isinstance(thing, ModuleType):
+            for tool in map(vars(thing).get, names):
+                if isinstance(tool, Tool):
+                    yield from _with_inner(tool, seen)
+        elif isinstance(thing, FunctionType) and _is_near(thing, function):
+            yield from _tools(thing, seen)
+
+
+def _with_inner(tool: Tool[..., Any], seen: set[Any]) -> Iterator[Tool[..., Any]]:
+    yield tool
+    yield from _tools(inspect.unwrap(tool.function), seen)
+
+
+def _is_near(one: Any, other: Any) -> bool:
+    return str(one.__module__).partition(".")[0] == str(other.__module__).partition(".")[0]
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from (*code.co_names, *code.co_freevars)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def names_of(function: Any) -> dict[str, Any]:
+    """What the names in the code of a function stand for."""
+    scope = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        # A cell is empty where the name is only defined later.
+        with suppress(ValueError):
+            scope[name] = cell.cell_contents
+
+    return scope
