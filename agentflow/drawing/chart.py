@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from agentflow.drawing.captions import heading, note_lines, tag_lines, title_lines
-from agentflow.drawing.palette import INK, LOOKS
+from agentflow.drawing.cards import mark_lines
+from agentflow.drawing.palette import INK, LOOKS, RISK
 from agentflow.drawing.sketch import Arrow, Box, Direction, Sketch, direction, sketch
-from agentflow.spec import WorkflowSpec
+from agentflow.spec import StepKind, WorkflowSpec
 
 # What Mermaid would read as syntax, as HTML or as Markdown, in its own notation for characters.
 _ESCAPES = str.maketrans({char: f"#{ord(char)};" for char in '"#<>&`\\*{}'})
@@ -17,11 +18,17 @@ _ESCAPES = str.maketrans({char: f"#{ord(char)};" for char in '"#<>&`\\*{}'})
 _ACTIVE = re.compile(r"(?<=\\)(?=n)|(?<=\$)(?=\$)|(?<=:)(?=fa-)|^(?=[-+]|\d+[.)])")
 _JOINER = "\u2060"
 _INDENT = "    "
+_VEIL = "#8080801a"  # over whatever the page has, light or dark; the page says what colour text on it has
+_EDGE = "#7d8790"  # seen on light and on dark pages
 
 
-def mermaid(spec: WorkflowSpec) -> str:
-    """The flowchart of a workflow; equal specs give equal text."""
-    drawn = sketch(spec)
+def mermaid(spec: WorkflowSpec, *, untrusted: Collection[str] = (), asking: Collection[str] = ()) -> str:
+    """The flowchart of a workflow; equal specs give equal text.
+
+    `untrusted` are the steps that take in what strangers wrote, `asking` those that ask a person before a tool is
+    called; both are marked. A step of a sub-workflow is written as `handle/send`.
+    """
+    drawn = sketch(spec, untrusted=untrusted, asking=asking)
     way = direction(drawn)
     lines = ["---", f"title: {json.dumps(' · '.join(heading(spec)), ensure_ascii=False)}", "---"]
     lines += [f"flowchart {way}", *(_INDENT + line for line in _body(drawn, way))]
@@ -60,7 +67,7 @@ def _node(box: Box) -> str:
 
 
 def _lines(box: Box) -> list[str]:
-    return [*title_lines(box.step), *note_lines(box.step), *tag_lines(box.step)]
+    return [*title_lines(box.step), *note_lines(box.step), *tag_lines(box.step), *mark_lines(box)]
 
 
 def _quoted(lines: Sequence[str]) -> str:
@@ -78,13 +85,12 @@ def _arrow(arrow: Arrow) -> str:
 
 
 def _styles(drawn: Sketch) -> Iterator[str]:
-    """One class for each kind that is there, and a heavy border for what is run for each item."""
+    """One class for each kind that is there, a heavy border for what is run for each item, a red one for strangers' words."""
     boxes = [box for part in drawn.all() for box in part.boxes.values()]
     for kind, look in LOOKS.items():
         ids = [box.id for box in boxes if box.step.kind == kind]
         if ids:
-            ink = "#ffffff" if kind == "gather" else INK
-            yield f"classDef {kind} fill:{look.fill},stroke:{look.line},stroke-width:{look.width}px,color:{ink}"
+            yield f"classDef {kind} {_class(kind)},stroke:{look.line},stroke-width:{look.width}px"
             yield f"class {','.join(ids)} {kind}"
 
     mapped = [box.id for box in boxes if box.step.map is not None]
@@ -92,5 +98,18 @@ def _styles(drawn: Sketch) -> Iterator[str]:
         yield "classDef each stroke-width:3px"
         yield f"class {','.join(mapped)} each"
 
-    yield f"classDef mark fill:{INK},stroke:{INK},color:#ffffff"
+    untrusted = [box.id for box in boxes if box.is_untrusted]
+    if untrusted:
+        yield f"classDef untrusted stroke:{RISK},stroke-width:3px"
+        yield f"class {','.join(untrusted)} untrusted"
+
+    yield f"classDef mark fill:{INK},stroke:{_EDGE},color:#ffffff"
     yield f"class {','.join(mark.id for part in drawn.all() for mark in (part.start, part.end))} mark"
+
+
+def _class(kind: StepKind) -> str:
+    """Dark text on light fills; a sub-workflow is part of the page, with the page's own text and lines on it."""
+    if kind == "workflow":
+        return f"fill:{_VEIL}"
+
+    return f"fill:{LOOKS[kind].fill},color:{'#ffffff' if kind == 'gather' else INK}"

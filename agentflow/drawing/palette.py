@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from agentflow.spec import StepKind
 
 INK, FAINT, LOOP, TAG = "#1f2328", "#4d5661", "#8a3ffc", "#ffffff"
+# What strangers wrote comes in here; a person is asked here.
+RISK, RISK_FILL, ASKED = "#b3261e", "#fdeceb", "#a04d00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection
 from typing import Literal
 
 from agentflow.drawing.layout import dot_text
@@ -14,8 +15,18 @@ SECONDS = 60.0
 _DPI = {"svg": 72, "png": 144}
 
 
-def picture(spec: WorkflowSpec, kind: Literal["svg", "png"]) -> bytes:
-    """The drawing as an SVG or PNG file; raises `ProjectError` where Graphviz is missing or fails."""
+def picture(
+    spec: WorkflowSpec,
+    kind: Literal["svg", "png"],
+    *,
+    untrusted: Collection[str] = (),
+    asking: Collection[str] = (),
+) -> bytes:
+    """The drawing as an SVG or PNG file; raises `ProjectError` where Graphviz is missing or fails.
+
+    `untrusted` are the steps that take in what strangers wrote, `asking` those that ask a person before a tool is
+    called; both are marked. A step of a sub-workflow is written as `handle/send`.
+    """
     program = shutil.which("dot")
     if program is None:
         raise ProjectError(
@@ -25,9 +36,10 @@ def picture(spec: WorkflowSpec, kind: Literal["svg", "png"]) -> bytes:
         )
 
     command = [program, f"-T{kind}", f"-Gdpi={_DPI[kind]}"]
+    text = dot_text(spec, untrusted=untrusted, asking=asking)
     try:
         done = subprocess.run(  # noqa: S603 - the program is Graphviz's own, and the text goes in by a pipe
-            command, input=dot_text(spec).encode(), capture_output=True, timeout=SECONDS, check=False
+            command, input=text.encode(), capture_output=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         raise ProjectError(

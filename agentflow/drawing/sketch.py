@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import TYPE_CHECKING, Literal
@@ -45,11 +45,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """A step to draw; `inner` is the graph inside of a sub-workflow."""
+    """A step to draw; `inner` is the graph inside of a sub-workflow.
+
+    `is_untrusted`: a tool brings in what strangers wrote. `asks`: a person is asked before a tool is called.
+    """
 
     id: str
     step: StepSpec
     inner: Sketch | None = None
+    is_untrusted: bool = False
+    asks: bool = False
 
     @property
     def entry(self) -> str:
@@ -97,27 +102,42 @@ class Sketch:
                 yield from box.inner.all()
 
 
-def sketch(spec: WorkflowSpec) -> Sketch:
-    """The boxes and arrows of a spec; raises `UnknownName` where it names a step that it does not have."""
-    return _sketch(spec, "", set())
+def sketch(spec: WorkflowSpec, *, untrusted: Collection[str] = (), asking: Collection[str] = ()) -> Sketch:
+    """The boxes and arrows of a spec; raises `UnknownName` where it names a step that it does not have.
+
+    `untrusted` and `asking` are the steps to mark so, those of sub-workflows as `handle/send`.
+    """
+    return _Drafting(frozenset(untrusted), frozenset(asking)).sketch(spec)
 
 
-def _sketch(spec: WorkflowSpec, prefix: str, taken: set[str]) -> Sketch:
+class _Drafting:
+    """Gives each step a box with an id that no other has, in the workflow and in those inside of it."""
+
+    def __init__(self, untrusted: Collection[str], asking: Collection[str]) -> None:
+        self._untrusted, self._asking = untrusted, asking
+        self._taken: set[str] = set()
+
+    def sketch(self, spec: WorkflowSpec, prefix: str = "", path: str = "") -> Sketch:
+        _check_names(spec)
+        boxes = {step.id: self._box(step, prefix, path) for step in spec.steps}
+        # Ids of boxes begin with a letter, so these are free.
+        start, end = Mark(id=f"_{prefix}start"), Mark(id=f"_{prefix}end")
+        return Sketch(spec=spec, boxes=boxes, start=start, end=end)
+
+    def _box(self, step: StepSpec, prefix: str, path: str) -> Box:
+        id_, path = _safe_id(prefix + step.id, self._taken), path + step.id
+        inner = self.sketch(step.workflow, f"{id_}_", f"{path}/") if step.workflow is not None else None
+        return Box(
+            id=id_, step=step, inner=inner, is_untrusted=path in self._untrusted, asks=path in self._asking
+        )
+
+
+def _check_names(spec: WorkflowSpec) -> None:
     known = [step.id for step in spec.steps]
     ends = (end for edge in spec.edges for end in (edge.source, edge.target))
     for name in (spec.start, spec.end, *ends):
         if name not in known:
             raise UnknownName(f"step of `{spec.name}`", name, known)
-
-    boxes = {step.id: _box(step, prefix, taken) for step in spec.steps}
-    # Ids of boxes begin with a letter, so these are free.
-    return Sketch(spec=spec, boxes=boxes, start=Mark(id=f"_{prefix}start"), end=Mark(id=f"_{prefix}end"))
-
-
-def _box(step: StepSpec, prefix: str, taken: set[str]) -> Box:
-    id_ = _safe_id(prefix + step.id, taken)
-    inner = _sketch(step.workflow, f"{id_}_", taken) if step.workflow is not None else None
-    return Box(id=id_, step=step, inner=inner)
 
 
 def _safe_id(name: str, taken: set[str]) -> str:

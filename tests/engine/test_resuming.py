@@ -27,7 +27,7 @@ from tests.definition.sound import (
     two,
 )
 from tests.engine.pure import Pure, story
-from tests.engine.test_reduce import always, flaky, never, ran, waits_for_ever
+from tests.engine.test_reduce import always, around_a_stall, flaky, never, ran, waits_for_ever
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,7 @@ def test_resuming_at_any_event(name: str, decide: Any) -> None:
             "MapBoundReached",
         ),
         (waits_for_ever, 1, "RunStalled"),
-        (
-            lambda: Workflow("w", start=last, end=one, edges=[last >> waits_for_ever() >> one]),
-            1,
-            "RunStalled",
-        ),
+        (around_a_stall, 1, "RunStalled"),
         (
             lambda: Workflow("w", start=last, end=one, edges=[last >> sound.looping >> one]),
             -9,
