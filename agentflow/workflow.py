@@ -6,8 +6,10 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
+from agentflow.bounds import Bound, against, least, worst_case
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
@@ -108,6 +110,12 @@ class Workflow(Step[In_contra, Out_co]):
         problems += bad_waivers(self.spec, str(self.place))
         clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
         problems += validate(self.spec, self.types, self.places, unsure=unsure, clashes=clashes)
+        if not problems and budget is not None:
+            where = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
+            problems += against(
+                worst_case(self.spec, with_budget=False), least(self.spec), budget, where=where
+            ).problems
+
         below = [problem for _, child in self.children() for problem in child.problems]
         self.problems: Sequence[Problem] = (*problems, *below)
         if self.problems and not _keeps.get():
@@ -153,17 +161,32 @@ class Workflow(Step[In_contra, Out_co]):
     def flows(self) -> list[Finding]:
         """Where untrusted content can reach a write, and private data could leave, with the flows that are allowed."""
         tools: dict[str, Tool[..., Any]] = {}
-        named: dict[str, list[str]] = {}
         for body in _bodies(self):
-            held = list(held_tools(body))
-            for tool in held:
+            for tool in held_tools(body):
                 key = tool.origin or tool.name
                 tools[key] = _worse(tool, tools.get(key, tool))
 
-            if isinstance(body, FunctionStep):
-                named.setdefault(body.call, []).extend(tool.origin or tool.name for tool in held)
+        return flows(self.spec, tools, self._named_tools())
 
-        return flows(self.spec, tools, named)
+    def _named_tools(self) -> dict[str, list[str]]:
+        """The origins of the tools that functions name, by what the spec calls each function."""
+        named: dict[str, list[str]] = {}
+        for body in _bodies(self):
+            if isinstance(body, FunctionStep):
+                named.setdefault(body.call, []).extend(t.origin or t.name for t in body.named_tools())
+
+        return named
+
+    @cached_property
+    def bound(self) -> Bound:
+        """The most that a run can do, as far as the definition says."""
+        return worst_case(self.spec, named=self._named_tools())
+
+    def notes(self) -> list[str]:
+        """What the check remarks: limits of budgets that no run can come to."""
+        most = worst_case(self.spec, with_budget=False, named=self._named_tools())
+        own = against(most, least(self.spec), self.spec.budget).notes
+        return [*own, *(f"{name}: {note}" for name, child in self.children() for note in child.notes())]
 
     def warnings(self) -> list[Problem]:
         """What the check warns of: the flows that are not allowed, and those allowed that are not there."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec, WorkflowSpec
+from agentflow.spec import KINDS, Budget, EdgeSpec, MapSpec, Retry, StepKind, StepSpec, WorkflowSpec
 
 MAIN = "claims"
 # The steps that take in what strangers wrote, and those whose tools ask a person, as paths of step ids.
@@ -21,12 +22,13 @@ ASKING = ("pay", "settle/transfer", "close_policy")
 
 def _step(text: str) -> StepSpec:
     """A step from its name, or from `kind:name`."""
-    kind, _, name = text.rpartition(":")
-    options = _OPTIONS.get(kind, {})
-    return StepSpec(id=name, kind=kind or "function", call=f"claims:{name}", options=options)  # type: ignore[arg-type]
+    word, _, name = text.rpartition(":")
+    kind = _KINDS.get(word, "function")
+    return StepSpec(id=name, kind=kind, call=f"claims:{name}", options=_OPTIONS.get(kind, {}))
 
 
-_OPTIONS = {
+_KINDS: dict[str, StepKind] = {kind: kind for kind in KINDS}
+_OPTIONS: dict[str, dict[str, Any]] = {
     "agent": {"tools": ["tools.mail:read_letters", "tools.policies:find_policy"], "max_turns": 6},
     "planner": {"tools": ["tools.web:web_search", "tools.web:open_page"], "max_calls": 12, "max_rounds": 4},
     "wait": {"seconds": 86_400.0},
@@ -50,20 +52,29 @@ def _edge(source: str, arrow: str, target: str) -> EdgeSpec:
 
     case, _, bound = arrow.strip("->").partition(":")
     return EdgeSpec(
-        source=source, target=target, on=f"claims:{case}" if case else None, at_most=int(bound) if bound else None
+        source=source,
+        target=target,
+        on=f"claims:{case}" if case else None,
+        at_most=int(bound) if bound else None,
     )
 
 
-def _workflow(name: str, steps: str, edges: str, **more: object) -> WorkflowSpec:
-    made = [_step(text) for text in steps.split()]
-    ends = {"start": made[0].id, "end": made[-1].id, "takes": "claims:Claim", "gives": "claims:Decision"}
-    return WorkflowSpec(name=name, steps=tuple(made), edges=tuple(_chain(edges)), **{**ends, **more})  # type: ignore[arg-type]
+def _workflow(name: str, steps: str, edges: str) -> WorkflowSpec:
+    made = tuple(_step(text) for text in steps.split())
+    return WorkflowSpec(
+        name=name,
+        start=made[0].id,
+        end=made[-1].id,
+        takes="claims:Claim",
+        gives="claims:Decision",
+        steps=made,
+        edges=tuple(_chain(edges)),
+    )
 
 
-def _changed(spec: WorkflowSpec, **changes: dict[str, object]) -> WorkflowSpec:
+def _changed(spec: WorkflowSpec, **changes: Mapping[str, Any]) -> WorkflowSpec:
     """The workflow with other fields in the steps that are named."""
-    steps = tuple(replace(step, **changes.get(step.id, {})) for step in spec.steps)  # type: ignore[arg-type]
-    return replace(spec, steps=steps)
+    return replace(spec, steps=tuple(replace(step, **changes.get(step.id, {})) for step in spec.steps))
 
 
 def _investigate() -> WorkflowSpec:
@@ -78,9 +89,11 @@ def _investigate() -> WorkflowSpec:
         check_sources -Doubtful:2-> weigh
         check_sources -Sound-> write_findings
         """,
-        budget=Budget(model_calls=40, usd=1.5, minutes=20),
     )
-    return _changed(spec, read_page={"map": MapSpec(parallel=8, at_most=30), "timeout": 30.0, "retry": Retry(times=2)})
+    spec = replace(spec, budget=Budget(model_calls=40, usd=1.5, minutes=20))
+    return _changed(
+        spec, read_page={"map": MapSpec(parallel=8, at_most=30), "timeout": 30.0, "retry": Retry(times=2)}
+    )
 
 
 def _assess() -> WorkflowSpec:
@@ -154,6 +167,9 @@ def claims() -> WorkflowSpec:
         update_ledger > notify_insured @1> told
         told > survey > archive > learn > finish
         """,
+    )
+    spec = replace(
+        spec,
         description="Takes in a claim, looks into it, assesses the damage item by item, and pays or refuses with reasons.",
         budget=Budget(model_calls=400, usd=12, minutes=90),
     )

@@ -227,7 +227,7 @@ flowchart TB
     class approve approval
     classDef each stroke-width:3px
     class read each
-    classDef mark fill:#1f2328,stroke:#1f2328,color:#ffffff
+    classDef mark fill:#1f2328,stroke:#7d8790,color:#ffffff
     class _start,_end mark"""
     )
 
@@ -351,7 +351,7 @@ def test_sixty_steps_are_drawn() -> None:
 
 
 def test_loops_leave_at_the_side() -> None:
-    """An arrow back, also one without a bound of its own, is led round the way forward."""
+    """An arrow back is led round the way forward, and given from its head to its tail so that ranks are the way's."""
     spec = chain(["a", "b", "c"])
     back = (
         EdgeSpec(source="c", target="a", on="types:Again", at_most=2),
@@ -359,7 +359,10 @@ def test_loops_leave_at_the_side() -> None:
     )
     lines = dot_text(replace(spec, edges=(*spec.edges, *back))).split("\n")
 
-    assert {line.split(" [")[0] for line in lines if "tailport=" in line} == {'"c" -> "a"', '"b" -> "b"'}
+    led = {line.split(" [")[0]: line for line in lines if "tailport=" in line}
+    assert set(led) == {'"a" -> "c"', '"b" -> "b"'}
+    assert 'dir="back"' in led['"a" -> "c"']
+    assert "dir=" not in led['"b" -> "b"']
 
 
 def test_unknown_steps_are_named() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agentflow import Agent, Answer, Budget, Context, Evidence, Planner, Workflow, step
+from agentflow import Agent, Answer, Budget, Context, Evidence, Flow, Planner, Workflow, step
 from tools.browser import browse
 from tools.files import file_search
 from tools.web import web_search
@@ -92,6 +92,13 @@ research = Workflow(
         plan >> select >> write >> check,
         check.on(Revision, at_most=2) >> write,
         check.on(Answer) >> finish,
+    ],
+    allow=[
+        Flow(
+            "all-three",
+            step="plan",
+            because="the sample handbook holds no secrets; split the planner before private files are searched",
+        )
     ],
     budget=Budget(model_calls=30, tool_calls=40, minutes=15),
     description="Answer a question with a cited brief from files, the web and sites.",

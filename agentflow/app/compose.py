@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from agentflow.app.handle import Approver, Run
 from agentflow.app.inputs import coerce_input
 from agentflow.app.lease import Lease
+from agentflow.bounds import COUNTS, Bound
 from agentflow.engine.graph import Program, bind
 from agentflow.engine.runner import Observer, Runner, Scope
 from agentflow.events import adapter
@@ -90,8 +91,17 @@ def run(
     refuse_unpriced(workflow, settings)
     runner = runner_of(workflow, run_id or new_run_id(workflow.name), settings)
     runner.input = checked
-    runner.begin(checked, VERSION, dict(attributes or {}), to_data(workflow.spec))
+    runner.begin(checked, VERSION, dict(attributes or {}), to_data(workflow.spec), bound_data(workflow.bound))
     return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
+
+
+def bound_data(bound: Bound) -> dict[str, Any]:
+    """A bound as it stands on the record of a run: the amounts by name, each with why it is so."""
+    amounts = {name: getattr(bound, name) for name in COUNTS}
+    return {
+        name: {"value": amount.value, "why": amount.why} if amount.why else {"value": amount.value}
+        for name, amount in amounts.items()
+    }
 
 
 def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease) -> Run[T]:

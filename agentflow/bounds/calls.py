@@ -30,15 +30,22 @@ class Calls(NamedTuple):
 NONE = Calls(Amount(value=0), Amount(value=0), {})
 
 
-def most_calls(step: StepSpec) -> Calls:
-    """The most calls that an attempt makes. Functions count none: what they call is not declared."""
+def most_calls(step: StepSpec, named: Sequence[str] = ()) -> Calls:
+    """The most calls that an attempt makes. A function calls the tools that it names as often as it likes."""
     match step.kind:
+        case "function" if named:
+            calls = Amount(value=None, why=f"calls {_listed(named)} as often as its code likes")
+            return Calls(Amount(value=0), calls, dict.fromkeys(named, calls))
         case "planner":
             return _of_planner(step)
         case "agent":
             return _of_agent(step)
         case _:
             return NONE
+
+
+def _listed(tools: Sequence[str]) -> str:
+    return ", ".join(f"`{tool.rpartition(':')[2]}`" for tool in dict.fromkeys(tools))
 
 
 def least_calls(step: StepSpec) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,9 +36,9 @@ class Load:
 SUMMED = ("steps", "model_calls", "tool_calls", "tokens", "usd", "people")
 
 
-def of_leaf(step: StepSpec, place: str, price: Price | None) -> Load:
-    """A visit of a step that is no workflow."""
-    calls, times, items = most_calls(step), attempts(step), _items(step)
+def of_leaf(step: StepSpec, place: str, price: Price | None, named: Sequence[str] = ()) -> Load:
+    """A visit of a step that is no workflow; `named` are the tools that a function names."""
+    calls, times, items = most_calls(step, named), attempts(step), _items(step)
     factor, how = times * items, _how(step)
     by_tool = {tool: _times(amount, factor, place, how) for tool, amount in calls.by_tool.items()}
     seconds = longest(step)

@@ -18,19 +18,26 @@ _WEIGHED = 200_000
 _SHOWN = 20  # more terms never fit into what is said
 
 
-def worst_case(spec: WorkflowSpec, *, with_budget: bool = True, price: Price | None = None) -> Bound:
+def worst_case(
+    spec: WorkflowSpec,
+    *,
+    with_budget: bool = True,
+    price: Price | None = None,
+    named: Mapping[str, Sequence[str]] | None = None,
+) -> Bound:
     """The most that any run can do of a workflow that was found to be sound.
 
     Budgets are bounds as well, unless `with_budget` is False. `price` gives US dollars for tokens read and written, of the
-    model that the run uses; without it, money is bounded by budgets only.
+    model that the run uses; without it, money is bounded by budgets only. `named` are the tools that functions name, by their
+    `call`: how often they are called nobody knows.
     """
-    load = _Frame(spec, "", price, with_budget=with_budget).load()
+    load = _Frame(spec, "", price, named or {}, with_budget=with_budget).load()
     load = within(load, spec.budget if with_budget else None, "the workflow", price)
     return Bound(
         **{name: _said(getattr(load, name)) for name in COUNTS},
         tool_calls_by={tool: _said(amount) for tool, amount in load.by_tool.items()},
         steps_by=load.by_step,
-        assumes=tuple(_assumed(spec, load)),
+        assumes=tuple(_assumed(spec, load, named or {})),
     )
 
 
@@ -41,8 +48,16 @@ def _said(amount: Amount) -> Amount:
 class _Frame:
     """One workflow: the spec's own, or one inside of it at the steps that `place` names."""
 
-    def __init__(self, spec: WorkflowSpec, place: str, price: Price | None, *, with_budget: bool) -> None:
-        self.place, self.price, self.with_budget = place, price, with_budget
+    def __init__(
+        self,
+        spec: WorkflowSpec,
+        place: str,
+        price: Price | None,
+        named: Mapping[str, Sequence[str]],
+        *,
+        with_budget: bool,
+    ) -> None:
+        self.place, self.price, self.named, self.with_budget = place, price, named, with_budget
         self.net = net_of(spec)
         self.entries = entries_of(self.net)
         self.scales = Scales(self.net, self.entries)
@@ -63,10 +78,12 @@ class _Frame:
     def _visit(self, step: StepSpec) -> Load:
         place, owner = self.place + step.id, f"`{self.place}{step.id}`"
         if step.workflow is None:
-            load = of_leaf(step, place, self.price)
+            load = of_leaf(step, place, self.price, self.named.get(step.call, ()))
             return within(load, step.budget if self.with_budget else None, owner, self.price)
 
-        inner = _Frame(step.workflow, f"{place}/", self.price, with_budget=self.with_budget).load()
+        inner = _Frame(
+            step.workflow, f"{place}/", self.price, self.named, with_budget=self.with_budget
+        ).load()
         # Items of a map of workflows have a budget each, and the step's goes before the workflow's own.
         budget = (step.budget or step.workflow.budget) if self.with_budget else None
         return of_workflow(step, within(inner, budget, owner, self.price), place)
@@ -134,10 +151,10 @@ class _Frame:
         return {at: n * times for visit, times in each for at, n in visit.by_step.items()}
 
 
-def _assumed(spec: WorkflowSpec, load: Load) -> Iterator[str]:
+def _assumed(spec: WorkflowSpec, load: Load, calling: Mapping[str, Sequence[str]]) -> Iterator[str]:
     steps = list(_steps(spec, ""))
-    if functions := [place for place, step in steps if step.kind == "function"]:
-        yield f"functions make no model and tool calls: {named(functions)}"
+    if quiet := [p for p, step in steps if step.kind == "function" and not calling.get(step.call)]:
+        yield f"functions that name no tool make no calls: {named(quiet)}"
 
     if guarded := [place for place, step in steps if step.options.get("guardrails")]:
         yield f"guardrails make no model calls: {named(guarded)}"

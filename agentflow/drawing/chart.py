@@ -90,7 +90,8 @@ def _styles(drawn: Sketch) -> Iterator[str]:
     for kind, look in LOOKS.items():
         ids = [box.id for box in boxes if box.step.kind == kind]
         if ids:
-            yield f"classDef {kind} {_class(kind)},stroke:{look.line},stroke-width:{look.width}px"
+            border = f"stroke:{look.line},stroke-width:{look.width}px"
+            yield f"classDef {kind} fill:{_fill(kind)},{border}{_ink(kind)}"
             yield f"class {','.join(ids)} {kind}"
 
     mapped = [box.id for box in boxes if box.step.map is not None]
@@ -107,9 +108,10 @@ def _styles(drawn: Sketch) -> Iterator[str]:
     yield f"class {','.join(mark.id for part in drawn.all() for mark in (part.start, part.end))} mark"
 
 
-def _class(kind: StepKind) -> str:
-    """Dark text on light fills; a sub-workflow is part of the page, with the page's own text and lines on it."""
-    if kind == "workflow":
-        return f"fill:{_VEIL}"
+def _fill(kind: StepKind) -> str:
+    return _VEIL if kind == "workflow" else LOOKS[kind].fill
 
-    return f"fill:{LOOKS[kind].fill},color:{'#ffffff' if kind == 'gather' else INK}"
+
+def _ink(kind: StepKind) -> str:
+    """Dark text on light fills; a sub-workflow is part of the page, with the page's own text and lines on it."""
+    return "" if kind == "workflow" else f",color:{'#ffffff' if kind == 'gather' else INK}"

@@ -10,6 +10,7 @@ from agentflow.drawing.sketch import Box, Sketch
 from agentflow.spec import StepKind
 
 _FROM = 8  # steps: a smaller drawing says enough in its boxes
+_WORTH = 3  # entries: less than that explains itself
 _ROW = 4  # entries beside one another
 _MEANINGS: dict[StepKind, str] = {
     "function": "code",
@@ -25,14 +26,17 @@ _MEANINGS: dict[StepKind, str] = {
 def legend(drawn: Sketch) -> list[str]:
     """The statements of a legend below a drawing of many steps; none for a small one."""
     boxes = [box for part in drawn.all() for box in part.boxes.values()]
-    if len(boxes) < _FROM:
+    entries = [*_kinds(boxes), *_others(drawn, boxes)]
+    if len(boxes) < _FROM or len(entries) < _WORTH:
         return []
 
-    entries = [*_kinds(boxes), *_others(drawn, boxes)]
-    lines = ['subgraph "cluster__legend" {', f'graph [label="", margin=10, style=filled, fillcolor="{TAG}", color="#d0d5da"]']
+    lines = [
+        'subgraph "cluster__legend" {',
+        f'graph [label="", margin=10, style=filled, fillcolor="{TAG}", color="#d0d5da"]',
+    ]
     lines += [f'"_legend{index}" [{entry}]' for index, entry in enumerate(entries)]
     names = [f"_legend{index}" for index in range(len(entries))]
-    return [*lines, *_ranks(names), "}", f'"{drawn.end.id}" -> "{names[0]}" [style=invis]']
+    return [*lines, *_ranks(names), "}", f'"{drawn.end.id}" -> "{names[1]}" [style=invis]']
 
 
 def _ranks(names: Sequence[str]) -> Iterator[str]:
@@ -41,7 +45,9 @@ def _ranks(names: Sequence[str]) -> Iterator[str]:
         yield f'"{first}" -> "{below}" [style=invis, weight=9]'
 
     for at in range(0, len(names), _ROW):
-        yield "{ rank=same; " + " -> ".join(f'"{name}"' for name in names[at : at + _ROW]) + " [style=invis] }"
+        yield (
+            "{ rank=same; " + " -> ".join(f'"{name}"' for name in names[at : at + _ROW]) + " [style=invis] }"
+        )
 
 
 def _kinds(boxes: Sequence[Box]) -> Iterator[str]:
@@ -67,7 +73,7 @@ def _others(drawn: Sketch, boxes: Sequence[Box]) -> Iterator[str]:
         yield f'{frame}, color="{ASKED}", label={_label("asks a person", "before a tool is called", ASKED)}'
 
     if any(arrow.bounded for part in drawn.all() for arrow in part.arrows()):
-        yield f'shape=plain, label={_label("- - ->", "followed so often at most", LOOP)}'
+        yield f"shape=plain, label={_label('- - - >', 'at most so often', LOOP)}"
 
 
 def _label(name: str, meaning: str, ink: str) -> str:

@@ -144,7 +144,12 @@ class Runner:
         self.broken: Exception | None = None
 
     def begin(
-        self, value: Any, version: str, attributes: dict[str, str] | None = None, spec: Any = None
+        self,
+        value: Any,
+        version: str,
+        attributes: dict[str, str] | None = None,
+        spec: Any = None,
+        bound: Any = None,
     ) -> None:
         """Make this a new run on `value`, which fits the workflow's input type."""
         try:
@@ -163,6 +168,7 @@ class Runner:
             model=self.model,
             version=version,
             attributes=attributes or {},
+            bound=bound,
         )
 
     @property

@@ -257,7 +257,7 @@ def test_what_is_taken_for_granted_is_named() -> None:
     """Functions count no calls, and the bound says which they are."""
     bound = worst_case(Workflow("w", start=one, end=last, edges=[one >> two >> small_ >> last]).spec)
 
-    assert bound.assumes[0] == "functions make no model and tool calls: `one`, `two`, `small_` and 1 more"
+    assert bound.assumes[0] == "functions that name no tool make no calls: `one`, `two`, `small_` and 1 more"
 
 
 @step

@@ -458,7 +458,7 @@ def test_a_sub_workflow_that_can_not_go_on_says_so(choose: Any) -> None:
         mapped = Workflow("mapped", start=spread, end=total, edges=[spread >> inner >> total])
 
     assert ran(around_a_stall(), 1).state.error == ran(mapped, 3, choose=choose).state.error
-    assert ran(alone, 1).state.status == "failed"
+    assert ran(around_a_stall(), 1).state.status == "failed"
 
 
 def test_the_first_to_reach_the_end_ends_a_sub_workflow() -> None:

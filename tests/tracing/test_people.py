@@ -8,6 +8,7 @@ from typing import Any
 from agentflow import (
     Approval,
     Decision,
+    Flow,
     MemoryJournal,
     Rejected,
     Settings,
@@ -59,8 +60,12 @@ async def test_a_step_that_waits_for_a_person_is_let_go_without_an_error() -> No
     assert names(run_.one("invoke_workflow w")) == ["run.paused", "run.resumed", "approval.given"]
 
 
+# A tool that nobody sees in the code of a step.
+TILL = {"pay": pay}
+
+
 async def settle(amount: int) -> str:
-    return str(await call(pay, {"amount": amount}))
+    return str(await call(TILL["pay"], {"amount": amount}))
 
 
 async def test_a_step_that_has_to_begin_anew_so_that_it_can_ask_keeps_its_first_span(
@@ -73,7 +78,8 @@ async def test_a_step_that_has_to_begin_anew_so_that_it_can_ask_keeps_its_first_
         async with operation("agent", "clerk"):
             return await settle(amount)
 
-    run_ = await tracing(Workflow("w", start=unexpected, end=unexpected), 5)
+    allowed = Flow("unchecked-tool", because="the till holds one tool")
+    run_ = await tracing(Workflow("w", start=unexpected, end=unexpected, allow=[allowed]), 5)
 
     first, second = (run_.one("step unexpected", step_attempt=n) for n in (1, 2))
     assert [s.attributes.get("agentflow.status") for s in (first, second)] == ["waiting", None]
