@@ -90,6 +90,21 @@ def test_no_two_texts_stand_on_one_another() -> None:
     assert close == []
 
 
+def test_labels_of_loops_stay_inside_of_their_workflow() -> None:
+    """The case of an arrow back stands within the border of the sub-workflow that it is of."""
+    clusters = {group.findtext(f"{SVG}title"): group.find(f"{SVG}path") for group in drawn().iter(f"{SVG}g")}
+    for name, cases in {
+        "settle": ("Unclear", "Missing"),
+        "investigate": ("Doubtful",),
+        "assess": ("Unlikely",),
+    }.items():
+        border = clusters[f"cluster_{name}"]
+        assert border is not None
+        across = [float(pair.split(",")[0]) for pair in re.findall(r"[-.\d]+,[-.\d]+", border.get("d", ""))]
+        # A letter is some six points wide, and texts are set from their middle.
+        assert all(min(across) + 25 < spots()[case][0] < max(across) - 25 for case in cases)
+
+
 def test_untrusted_sources_and_approvals_are_marked() -> None:
     """Steps that are named as such say so in the picture and in Mermaid, by their path through sub-workflows."""
     text = mermaid(claims(), untrusted=UNTRUSTED, asking=ASKING)
@@ -174,7 +189,11 @@ def test_the_command_draws_the_marks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`draw` marks steps in each kind of file, and Mermaid in Markdown stands in a fence."""
-    monkeypatch.setattr("agentflow.cli.picturing.find_workflow", lambda name, file: (None, answering()))
+
+    def found(name: str | None, file: str | None) -> tuple[None, Workflow[Letter, Letter]]:
+        return None, answering()
+
+    monkeypatch.setattr("agentflow.cli.picturing.find_workflow", found)
     for kind in ("mmd", "md", "svg"):
         assert draw_workflow(None, "w.py", tmp_path / f"w.{kind}", as_json=False) == 0
         assert "untrusted source" in (tmp_path / f"w.{kind}").read_text()

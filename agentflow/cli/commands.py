@@ -64,12 +64,21 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR")], as_json: AsJson
 def check(
     workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
     workflow_file: File = None,
+    model: Model = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings as well.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the servers of models when these are shut down.")
+    ] = False,
+    sarif: Annotated[
+        Path | None, typer.Option(help="Write the problems to this file, as SARIF 2.1.0.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check one workflow, or all of the project, without running anything."""
-    from agentflow.cli.checking import check_workflows
+    """Check one workflow, or all of the project, without running anything: problems, the worst case, what could leak."""
+    from agentflow.cli.checking import Wanted, check_workflows
 
-    raise typer.Exit(check_workflows(workflow, workflow_file, as_json=as_json))
+    wanted = Wanted(as_json=as_json, sarif=sarif, model=model, is_strict=strict, is_online=online)
+    raise typer.Exit(check_workflows(workflow, workflow_file, wanted))
 
 
 @app.command()

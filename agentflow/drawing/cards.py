@@ -10,6 +10,7 @@ from agentflow.drawing.palette import ASKED, FAINT, INK, RISK, RISK_FILL, TAG
 from agentflow.drawing.sketch import Box
 
 UNTRUSTED, ASKS = "untrusted source", "asks a person before a call"
+NO_LABEL = '""'
 
 
 def card(box: Box, *, align: str = "center") -> str:
@@ -36,7 +37,7 @@ def mark_lines(box: Box) -> list[str]:
 def edge_label(lines: Sequence[str]) -> str:
     """The label of an edge: its case and its bound, one under the other."""
     kept = [line for line in lines if line]
-    return "<" + "<br/>".join(f" {_escaped(line)} " for line in kept) + ">" if kept else '""'
+    return "<" + "<br/>".join(f" {_escaped(line)} " for line in kept) + ">" if kept else NO_LABEL
 
 
 def rows(lines: Iterable[str], plates: Iterable[str] = (), *, align: str = "center") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from agentflow.drawing.cards import rows, text
 from agentflow.drawing.palette import ASKED, FAINT, INK, LOOKS, LOOP, RISK, TAG
@@ -45,9 +46,9 @@ def _ranks(names: Sequence[str]) -> Iterator[str]:
         yield f'"{first}" -> "{below}" [style=invis, weight=9]'
 
     for at in range(0, len(names), _ROW):
-        yield (
-            "{ rank=same; " + " -> ".join(f'"{name}"' for name in names[at : at + _ROW]) + " [style=invis] }"
-        )
+        row = names[at : at + _ROW]
+        yield "{ rank=same; " + "; ".join(f'"{name}"' for name in row) + " }"
+        yield from (f'"{left}" -> "{right}" [style=invis]' for left, right in pairwise(row))
 
 
 def _kinds(boxes: Sequence[Box]) -> Iterator[str]:
