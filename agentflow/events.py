@@ -14,6 +14,7 @@ from agentflow.spec import Retry
 
 Json = Any
 Verdict = Literal["done", "retry", "fail"]
+VERDICTS: tuple[Verdict, ...] = ("done", "retry", "fail")
 _ALIVE, _UNREAD = object(), object()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
@@ -60,6 +61,9 @@ class Budget:
             value: object = getattr(self, f.name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                 raise TypeError(f"`Budget({f.name}=...)` takes a number, not {value!r}")
+
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TypeError(f"`Budget({f.name}={value})` is no limit: leave it out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

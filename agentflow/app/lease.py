@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from agentflow.app.requests import act
 from agentflow.engine.runner import Runner
-from agentflow.exceptions import JournalConflict, JournalError, RunBusy, RunError
+from agentflow.exceptions import AgentflowError, JournalConflict, JournalError, RunBusy
 from agentflow.journal import Journal
 from agentflow.journal.owner import describe, new_owner
 
@@ -84,7 +84,7 @@ class Lease:
                     continue
 
                 # What cannot be understood, as a newer version asked it, must not keep the rest from being done.
-                with suppress(KeyError, TypeError, ValueError, RunError):
+                with suppress(KeyError, TypeError, ValueError, AgentflowError):
                     act(runner, request.body)
 
                 # It is taken away once it is on record; that the run stops is, when it has.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -114,7 +115,7 @@ def _checked(runner: Runner, budget: Mapping[str, Any]) -> dict[str, dict[str, f
             if name not in known:
                 raise UnknownName("limit of a budget", name, known)
 
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ProjectError(f"the limit `{name}` is {value!r}", hint="give a number from 0 on")
 
     return limits

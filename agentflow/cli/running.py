@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, cast
 
@@ -59,7 +60,10 @@ async def _perform(project: Project | None, options: Options, start: Starter) ->
             return run
 
         exporter = exporter_of(run)
-        result = await _watched(run, view)
+        # What steps print must not come between a reader and the one document on standard output.
+        with redirect_stdout(sys.stderr) if options.as_json else nullcontext():
+            result = await _watched(run, view)
+
         items = await waiting_items(run, journal)
     finally:
         await journal.close()

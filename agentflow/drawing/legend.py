@@ -53,8 +53,10 @@ def _ranks(names: Sequence[str]) -> Iterator[str]:
 
 def _kinds(boxes: Sequence[Box]) -> Iterator[str]:
     there = {box.step.kind for box in boxes}
-    for kind in (kind for kind in LOOKS if kind in there):
-        look = LOOKS[kind]
+    for kind, look in LOOKS.items():
+        if kind not in there:
+            continue
+
         ink = "white" if kind == "gather" else INK
         style = f'style="{look.style}", fillcolor="{look.fill}", color="{look.line}", penwidth={look.width}'
         yield f'shape={look.shape}, margin="{look.margin}", {style}, label={_label(kind, _MEANINGS[kind], ink)}'

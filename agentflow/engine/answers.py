@@ -19,6 +19,7 @@ from agentflow.engine.state import (
     with_active,
 )
 from agentflow.events import (
+    VERDICTS,
     ApprovalAsked,
     ApprovalGiven,
     OperationDoubted,
@@ -98,6 +99,9 @@ def operation_finished(state: State, event: OperationFinished, graph: Graph) -> 
         return state, ()
 
     activation = _without(activation, event.operation)
+    if activation.phase == "doubted" and not activation.doubts:
+        return _renew(state, activation)  # its outcome came after all
+
     return with_active(state, state.active.insert(activation.id, activation)), ()
 
 
@@ -111,6 +115,9 @@ def operation_doubted(state: State, event: OperationDoubted, graph: Graph) -> Re
 
 def operation_resolved(state: State, event: OperationResolved, graph: Graph) -> Reduced:
     """A person said what became of a call."""
+    if event.verdict not in VERDICTS:  # of a newer version
+        return state, ()
+
     activation = _without(state.active[event.step], event.operation)
     return _renew(state, activation) if activation.phase == "doubted" else (state, ())
 

@@ -207,12 +207,12 @@ class Account:
     # -- calls ---------------------------------------------------------------------------------------------------
 
     async def reserve(
-        self, ledgers: Sequence[Ledger], kind: str, name: str, demand: Demand | None
+        self, ledgers: Sequence[Ledger], kind: str, name: str, demand: Demand | None, *, own: int = 0
     ) -> tuple[Hold, int | None]:
         """Count a call that is about to be made and reserve the most it can use, in each ledger or in none.
 
         Gives what was reserved, and how many tokens the model may write. A call that would fit once those under way have
-        ended waits for them. Raises `BudgetExhausted` where it does not fit.
+        ended waits for them, but not for `own`, those around it. Raises `BudgetExhausted` where it does not fit.
         """
         while True:
             self._refuse_excess(ledgers, kind, name)
@@ -231,7 +231,7 @@ class Account:
             if not short:
                 break
 
-            if any(ledger.holds for ledger in short):
+            if any(ledger.holds > own for ledger in short):
                 await self._settled.wait()
                 continue
 

@@ -48,11 +48,19 @@ async def execute(runner: Runner, activation: Activation) -> None:
         # Something inside of the step was cancelled, and the step did not handle it.
         _failed(runner, activation, error)
         return
-    except Exception as error:  # noqa: BLE001 - whatever a step raises becomes an event
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever a step raises becomes an event, also SystemExit
         if runner.broken is not None:
             raise runner.broken from None
 
         _failed(runner, activation, error)
+        return
+    finally:
+        recorder.close()
+
+    if runner.state.active.get(activation.id, activation).doubts:
+        _doubted(runner, activation)  # it went on although nobody knows what became of a call
         return
 
     _ended(runner, activation, work, result)

@@ -107,7 +107,7 @@ class Work:
     timeout: float | None
     case_types: tuple[tuple[str, Any], ...]
     child: Program | None = None
-    # Whether it may stop for a person in the middle of its work, so that it must not keep the driver from others.
+    # Whether it may call or ask in the middle of its work, so that it must not keep the driver from others.
     may_ask: bool = True
     # The labels that tools had when the workflow was checked, by origin; and whether others may come, from servers.
     labels: Mapping[str, frozenset[Labels]] = field(default_factory=dict[str, frozenset[Labels]])
@@ -169,7 +169,7 @@ def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None
         timeout=body.timeout,
         case_types=tuple(wanted.items()),
         child=child,
-        may_ask=not isinstance(body, FunctionStep) or any(t.needs_approval for t in held),
+        may_ask=not isinstance(body, FunctionStep) or body.wants_context or body.is_recording or bool(held),
         labels=_labels(held),
         has_servers=has_servers(body),
     )

@@ -43,6 +43,15 @@ class Entry:
         return self.outcome is not None and (self.outcome.error is None or self.kind not in SCOPES)
 
 
+# Marks the kind of calls that must not be repeated: a refusal to make one is no outcome of it.
+ONCE = "!"
+
+
+def kind_of(kind: str, *, once: bool) -> str:
+    """The kind of a call as its key has it."""
+    return kind + ONCE if once else kind
+
+
 def key_of(parent: bytes, kind: str, name: str, request: Payload | None, nth: int) -> bytes:
     """What names a call within a step: under what, of what, asked for what, and for which time."""
     digest = hashlib.sha256(parent)
@@ -57,9 +66,14 @@ class Record:
 
     entries: dict[bytes, Entry] = field(default_factory=dict[bytes, Entry])
     keys: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    # Finished effects that must not be repeated, by name and request, wherever in the step they were asked for.
-    done: dict[bytes, Outcome] = field(default_factory=dict[bytes, Outcome])
+    # Finished effects that must not be repeated, by what was asked, wherever in the step that was; in their order.
+    done: dict[bytes, list[Entry]] = field(default_factory=dict[bytes, list[Entry]])
     _requests: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def frozen(self) -> Record:
+        """The record as a new attempt finds it: what that one does itself is not served to it."""
+        done = {asked: list(entries) for asked, entries in self.done.items()}
+        return Record(dict(self.entries), dict(self.keys), done)
 
     def add(self, event: Event) -> None:
         """Take in an event of the activation."""
@@ -77,10 +91,11 @@ class Record:
 
     def _started(self, event: OperationStarted) -> None:
         parent = self.keys.get(event.parent, b"")
-        key = self.keys[event.operation] = key_of(parent, event.kind, event.name, event.request, event.nth)
+        kind = kind_of(event.kind, once=event.once)
+        key = self.keys[event.operation] = key_of(parent, kind, event.name, event.request, event.nth)
         self.entries[key] = Entry(event.operation, event.kind, event.name, event.once, parent)
         if event.once:
-            self._requests[event.operation] = key_of(b"", event.kind, event.name, event.request, event.nth)
+            self._requests[event.operation] = key_of(b"", kind, event.name, event.request, 0)
 
     def _finished(
         self, operation: str, result: Payload | None, usage: Any, attributes: Any, error: ErrorInfo | None
@@ -96,7 +111,7 @@ class Record:
 
         entry.outcome = Outcome(result=result, usage=usage, attributes=attributes or {}, error=error)
         if entry.once and error is None:
-            self.done[self._requests[operation]] = entry.outcome
+            self.done.setdefault(self._requests[operation], []).append(entry)
 
     def _resolved(self, event: OperationResolved) -> None:
         if event.verdict == "done":
@@ -116,16 +131,24 @@ class Record:
             or ((entry.once or goes_on) and entry.outcome is not None and entry.outcome.error is None)
         }
 
-    def known(self, key: bytes, kind: str, name: str, request: Payload | None, nth: int) -> Entry | None:
-        """What an earlier attempt recorded of this very call."""
-        if not self.entries and not self.done:
-            return None
-
+    def take(self, key: bytes, kind: str, name: str, request: Payload | None) -> Entry | None:
+        """What an earlier attempt recorded of this very call; of effects that must not be repeated, each is given once."""
         entry = self.entries.get(key)
-        if entry is None and (outcome := self.done.get(key_of(b"", kind, name, request, nth))) is not None:
-            return Entry("", kind, name, once=True, parent=b"", outcome=outcome)
+        if not kind.endswith(ONCE) or (entry is not None and entry.outcome is None):
+            return entry
 
-        return entry
+        made = self.done.get(key_of(b"", kind, name, request, 0), [])
+        # The call in its place, else an equal one that was made elsewhere in the step.
+        found = next((e for e in made if e is entry), made[0] if made else None)
+        if found is not None:
+            made.remove(found)
+            return found
+
+        return (
+            entry
+            if entry is not None and entry.outcome is not None and entry.outcome.error is not None
+            else None
+        )
 
     def unserved(self, kind: str, parent: bytes, served: Mapping[bytes, Any]) -> int:
         """How many finished calls of this kind the record holds under `parent` that were not asked for again."""

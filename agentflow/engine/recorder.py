@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
 from agentflow.engine.budget import NOTHING, Hold
 from agentflow.engine.notices import Delta, error_info
-from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of
+from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of, kind_of
 from agentflow.engine.state import Activation, where_of
 from agentflow.engine.writing import written
 from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
@@ -35,7 +35,8 @@ class StepRecorder:
     def __init__(self, runner: Runner, activation: Activation) -> None:
         self._runner, self._activation = runner, activation
         self._ledgers = runner.ledgers(activation)
-        self._record = runner.records.get(activation.id) or Record()
+        known = runner.records.get(activation.id)
+        self._record = known.frozen() if known is not None else Record()
         self._count = 0
         self._parents: dict[str, str] = {}
         self._keys: dict[str, bytes] = {}
@@ -45,7 +46,7 @@ class StepRecorder:
         # The step's own time limit, where it has one.
         self.limit: asyncio.Timeout | None = None
         self._left, self._pauses = 0.0, 0
-        self._has_diverged = False
+        self._has_diverged = self._is_over = False
 
     async def begin(
         self,
@@ -58,10 +59,12 @@ class StepRecorder:
         demand: Demand | None = None,
         is_scope: bool = False,
     ) -> Operation | Outcome:
+        self._refuse_late()
         asked = None if request is None else written(request, f"what `{name}` was asked")
         parent = _open.get() if _open.get() in self._parents else ""
-        key, nth = self._key(parent, kind, name, asked)
-        known = self._record.known(key, kind, name, asked, nth)
+        as_keyed = kind_of(kind, once=once)
+        key, nth = self._key(parent, as_keyed, name, asked)
+        known = self._record.take(key, as_keyed, name, asked)
         if known is not None and known.is_over and (not is_scope or kind in SCOPES):
             return self._again(known, key, parent, is_scope=is_scope)
 
@@ -88,12 +91,21 @@ class StepRecorder:
         # The intent is committed before the deed; on disk, where the deed cannot be undone.
         try:
             await self._runner.commit()
+            self._refuse_late()
         except BaseException:
             self._not_made(operation)
             raise
 
         _open.set(operation.id)
         return operation
+
+    def close(self) -> None:
+        """The attempt is over: what is left of it, such as a branch that nobody waits for, makes no calls any more."""
+        self._is_over = True
+
+    def _refuse_late(self) -> None:
+        if self._is_over or not self._runner.takes_calls:
+            raise asyncio.CancelledError
 
     def _not_made(self, operation: Operation) -> None:
         """A call that was stopped before it was made: nobody needs to doubt it, and it costs nothing."""
@@ -137,7 +149,9 @@ class StepRecorder:
         )
 
     async def _reserved(self, kind: OperationKind, name: str, demand: Demand | None) -> Operation:
-        hold, granted = await self._runner.account.reserve(self._ledgers, kind, name, demand)
+        # A model that asks another one must not wait for what it holds itself.
+        own = sum(operation in self._holds for operation in self._around())
+        hold, granted = await self._runner.account.reserve(self._ledgers, kind, name, demand, own=own)
         self._count += 1
         operation = Operation(
             id=f"{self._activation.attempt}.{self._count}", kind=kind, name=name, granted=granted
@@ -183,6 +197,7 @@ class StepRecorder:
             raise EffectInDoubt(f"it is not known whether `{operation.name}` was done: {error}") from error
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], prompt: str) -> Verdict:
+        self._refuse_late()
         request = written(dict(arguments), f"what `{tool}` was asked")
         self._asked[alike := key_of(b"", "ask", tool, request, 0)] += 1
         self._runner.refuse_inline(self._activation)

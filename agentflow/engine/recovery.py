@@ -18,19 +18,33 @@ from agentflow.events import (
     OperationResolved,
     OperationStarted,
     Payload,
+    RunCancelled,
+    RunInterrupted,
     RunMigrated,
+    RunPaused,
     RunResumed,
     RunStarted,
     StepFinished,
     StepStarted,
+    TimerFired,
 )
 from agentflow.spec import from_data
 
 if TYPE_CHECKING:
     from agentflow.engine.runner import Runner
 
-# What ends a time in which nobody worked.
-_ANSWERS = (RunResumed, ApprovalGiven, OperationResolved)
+# What may end a time in which only people were waited for.
+_ANSWERS = (
+    RunResumed,
+    ApprovalGiven,
+    OperationResolved,
+    RunPaused,
+    RunInterrupted,
+    RunCancelled,
+    TimerFired,
+)
+# What an activation is in when it does nothing by itself.
+_IDLE = ("asking", "doubted", "nested", "mapping")
 
 
 def recover(runner: Runner, events: Sequence[Event]) -> None:
@@ -72,8 +86,8 @@ class _Reading:
 
     def read(self, before: Event, event: Event) -> None:
         runner = self._runner
-        if not isinstance(event, _ANSWERS):
-            runner.account.add_time(event.at - before.at)
+        if not isinstance(event, _ANSWERS) or not self._only_waits():
+            runner.account.add_time(0 if isinstance(event, RunResumed) else event.at - before.at)
 
         match event:
             case StepFinished():
@@ -95,6 +109,13 @@ class _Reading:
             runner.record(event)
         elif self._is_timed and isinstance(event, StepStarted) and event.step in runner.state.active:
             runner.ledgers(runner.state.active[event.step])
+
+    def _only_waits(self) -> bool:
+        """Whether nobody worked in a run, as all that was open waited for people."""
+        active = self._runner.state.active.values()
+        return any(a.unanswered or a.doubts for a in active) and all(
+            a.phase in _IDLE or a.unanswered for a in active
+        )
 
     def _finished(self, event: StepFinished) -> None:
         """A step is over: its output is read as what it was written as, and its record is no longer needed."""

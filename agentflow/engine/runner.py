@@ -22,6 +22,7 @@ from agentflow.engine.reduce import is_late, is_over, reduce
 from agentflow.engine.state import Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
+    VERDICTS,
     ApprovalGiven,
     ArtifactKept,
     ErrorInfo,
@@ -31,6 +32,7 @@ from agentflow.events import (
     OperationStarted,
     RunCancelled,
     RunFailed,
+    RunInterrupted,
     RunMigrated,
     RunPaused,
     RunResumed,
@@ -41,7 +43,7 @@ from agentflow.events import (
     TimerFired,
     Verdict,
 )
-from agentflow.exceptions import InputInvalid, RunError
+from agentflow.exceptions import InputInvalid, ProjectError, RunError
 from agentflow.journal import Journal
 from agentflow.validation.flow_waivers import Waivers
 from agentflow.version import VERSION
@@ -80,10 +82,6 @@ Observer = Callable[[Event | Delta], None]
 Scope = Callable[[str, int], AbstractContextManager[None]]
 # Asks people what the run waits for; says whether one of them answered.
 Asker = Callable[[], Awaitable[bool]]
-
-
-class Inline(BaseException):
-    """Raised in a step that runs inside of the driver and has to wait: it begins anew in a task of its own."""
 
 
 class Runner:
@@ -135,7 +133,6 @@ class Runner:
         self._driver: asyncio.Task[Any] | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
-        self._apart: set[str] = set()
         self.waivers = Waivers(program.spec)
         self._is_timed = program.graph.is_timed
         self._is_immediate = bool(getattr(journal, "is_immediate", False))
@@ -197,6 +194,9 @@ class Runner:
         self, step: str, operation: str, verdict: Verdict, *, by: str, result: Any = None, comment: str = ""
     ) -> None:
         """Say what became of an effect in doubt."""
+        if verdict not in VERDICTS:
+            raise ProjectError(f"`{verdict}` is no verdict", hint=f"say one of: {', '.join(VERDICTS)}")
+
         given = written(result, "the result") if verdict == "done" else None
         self.post(
             OperationResolved,
@@ -231,9 +231,16 @@ class Runner:
 
     def stop(self, kind: type[Event], reason: str, **fields: str) -> None:
         """End the drive from within the loop: `RunCancelled` for good, `RunInterrupted` to resume later."""
-        asked_before, self._stop = self._stop is not None, (kind, {"reason": reason, **fields})
-        if not asked_before:
+        before, wanted = self._stop, (kind, {"reason": reason, **fields})
+        # What was to end for good is not merely to be stopped any more.
+        self._stop = before if before is not None and before[0] is RunCancelled else wanted
+        if before is None:
             self._cancel_driver()
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether steps are at work: what is left of one after that makes no calls any more."""
+        return self._looping and not self._is_closed()
 
     @property
     def is_stopping(self) -> bool:
@@ -355,7 +362,10 @@ class Runner:
         self.account.work(goes_on=False)
         try:
             await self._wake.wait()
-            return asking.result() if asking.done() and not self._inbox else True
+            if not asking.done() or self._inbox:
+                return True
+
+            return not asking.cancelled() and asking.result()
         finally:
             self.account.work(goes_on=True)
             asking.cancel()
@@ -375,16 +385,16 @@ class Runner:
         self._inline = True
         try:
             await execute(self, activation)
-        except Inline:
-            self._apart.add(activation.id)
-            self.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
         finally:
             self._inline = False
 
     def refuse_inline(self, activation: Activation) -> None:
-        """Raise `Inline` where a step that is about to wait would keep the driver from all else."""
+        """Raise where a step that is about to wait would keep the driver from all else: its code did not show that it asks."""
         if self._inline:
-            raise Inline(activation.id)
+            raise RunError(
+                f"step `{where_of(activation.id)}` cannot ask a person here",
+                hint="let the step take `ctx: Context`, or name the tool in its code",
+            )
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
@@ -408,7 +418,7 @@ class Runner:
         if work.may_ask or work.timeout is not None:
             return False
 
-        return activation.id not in self._apart and not self.waiting()
+        return not self.waiting()
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
@@ -524,7 +534,8 @@ class Runner:
         if self.broken is not None:
             raise self.broken
 
-        kind, fields = self._stop or (RunCancelled, {"reason": "cancelled by the caller"})
+        # Who only stopped waiting for the run did not mean to end it for good.
+        kind, fields = self._stop or (RunInterrupted, {"reason": "the task that drove it was cancelled"})
         happened = [draft for draft in self._inbox if draft.kind in FACTS]
         self._inbox.clear()
         await self._cancel_tasks()

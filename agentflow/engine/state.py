@@ -17,7 +17,7 @@ Phase = Literal[
 ]
 OVER: frozenset[Status] = frozenset({"done", "failed", "rejected", "cancelled"})
 # What cuts a call off without saying whether it was made.
-CUT_OFF = frozenset({"CancelledError", "ToolTimeout"})
+CUT_OFF = frozenset({"CancelledError", "ToolTimeout", "EffectInDoubt"})
 
 
 class Question(NamedTuple):

@@ -120,7 +120,10 @@ class TracedModel(Model):
             raise told from error
 
         record.result = items_of(response)
-        record.usage = await self._priced(counted(response.usage))
+        used = counted(response.usage)
+        is_counted = used["input_tokens"] or used["output_tokens"]
+        # Under a budget, a server that does not count says nothing: that is not the same as that it took nothing.
+        record.usage = None if record.granted and not is_counted else await self._priced(used)
         record.attributes.update(known)
         if known["finish_reason"] in _CUT_SHORT:
             # What it used is recorded all the same: it was paid for.

@@ -14,7 +14,7 @@ from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, Out_co, Place, Step
 from agentflow.spec import Budget, Retry, StepSpec
-from agentflow.steps.naming import named_tools, names_of
+from agentflow.steps.naming import named_tools, names_module, names_of
 from agentflow.tools import Tool
 
 A = TypeVar("A")
@@ -62,6 +62,11 @@ class FunctionStep(Step[In_contra, Out_co]):
     def named_tools(self) -> list[Tool[..., Any]]:
         """The tools that the function's code names, as far as names tell."""
         return named_tools(self.function)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether its code names something by which it could make calls of its run."""
+        return names_module(self.function, "agentflow.context")
 
     def read_steps(self) -> dict[str, Step[Any, Any] | None]:
         """The steps whose output the function asks for by `ctx.output(step)`, by name, as far as its source tells."""

@@ -19,6 +19,13 @@ def named_tools(function: Any) -> list[Tool[..., Any]]:
     return list(found.values())
 
 
+def names_module(function: Any, module: str) -> bool:
+    """Whether the code of a function names something of a module."""
+    plain = inspect.unwrap(function)
+    scope = names_of(plain)
+    return any(getattr(scope.get(name), "__module__", "") == module for name in _names(plain.__code__))
+
+
 def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
     if getattr(function, "__code__", None) is None or function.__code__ in seen:
         return
