@@ -344,6 +344,9 @@ class Runner:
         if any(a is None or a.phase != "asking" or a.due <= now for a in watched):
             return False  # a wait, or a deadline that has come: those yet to come do not hold the process
 
+        if self.people.are_calls_under_way():
+            return False  # of a step at work, or of one that has failed and whose call may still tell how it ended
+
         return all(self.people.is_waited_for(step) for step in self._tasks.values())
 
     async def _may_go_on(self) -> bool:
