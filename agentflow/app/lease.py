@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from agentflow.app.requests import act
 from agentflow.engine.runner import Runner
-from agentflow.exceptions import AgentflowError, JournalConflict, JournalError, RunBusy
+from agentflow.exceptions import AgentflowError, JournalConflict, JournalDamaged, JournalError, RunBusy
 from agentflow.journal import Journal
 from agentflow.journal.owner import describe, new_owner
 
@@ -95,7 +95,13 @@ class Lease:
                     await self._journal.take(self._run_id, request.id)
 
     async def _beat(self, runner: Runner) -> None:
-        if (holder := await self._journal.claim(self._run_id, self.owner, _until())) is not None:
+        try:
+            holder = await self._journal.claim(self._run_id, self.owner, _until())
+        except JournalDamaged as error:
+            runner.give_up(error)
+            return
+
+        if holder is not None:
             self._is_held = False
             runner.give_up(
                 JournalConflict(

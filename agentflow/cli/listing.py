@@ -32,6 +32,7 @@ COLOURS = {
     "done": "green",
     "failed": "red",
     "rejected": "red",
+    "damaged": "red",
     "waiting": "cyan",
     "interrupted": "yellow",
     "running": "blue",

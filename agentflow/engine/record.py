@@ -105,7 +105,7 @@ class Record:
             return
 
         if error is not None and (
-            error.kind in ("CancelledError", "Inline", NOT_MADE) or (entry.once and error.kind in CUT_OFF)
+            error.kind in ("CancelledError", NOT_MADE) or (entry.once and error.kind in CUT_OFF)
         ):
             return
 

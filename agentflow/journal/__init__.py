@@ -15,6 +15,8 @@ from agentflow.journal.owner import is_gone
 # Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
 INLINE = 8192
 MARK = "$payload"
+# The status of a run whose record is not what was written.
+DAMAGED = "damaged"
 _MARK = MARK.encode()
 
 

@@ -44,6 +44,7 @@ class Database:
         self.path, self.read_only = path, read_only
         self.opened = 0
         self._relaxed = synchronous != "FULL"
+        self._file: tuple[int, int] | None = None
         with self.errors():
             self._refuse_emptied()
             if read_only:
@@ -71,6 +72,21 @@ class Database:
             self.connection.execute(f"pragma wal_autocheckpoint={_CHECKPOINT}")
             self._bring_up()
             schema.prepare(self.connection)
+            self._file = self._identity()
+
+    def check_place(self) -> None:
+        """Raise `JournalDamaged` where another file stands at the path: what is written here would be lost."""
+        found = self._identity()
+        if self._file is not None and found != self._file:
+            raise self.damaged("another file was put in its place while it was open")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            known = self.path.stat()
+        except OSError:
+            return None
+
+        return known.st_dev, known.st_ino
 
     def _open_to_read(self) -> None:
         """The file as it is, and no file beside it; an empty journal where there is none."""

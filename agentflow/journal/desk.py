@@ -23,6 +23,7 @@ class Desk:
         self._changes = 0
 
     def claim(self, run: str, owner: str, until: int) -> Lease | None:
+        self._file.check_place()
         with self._file.transaction():
             known = self.holder_in_transaction(run)
             if known is not None and known.owner != owner:

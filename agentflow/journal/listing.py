@@ -74,5 +74,5 @@ def row_of(row: tuple[Any, ...]) -> RunRow:
         started=started,
         updated=updated,
         events=events,
-        head=head.hex(),
+        head=head.hex() if isinstance(head, bytes) else str(head),
     )

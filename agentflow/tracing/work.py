@@ -14,7 +14,7 @@ CUT_OFF = ErrorInfo(kind=semconv.INTERRUPTED, message=semconv.INTERRUPTED)
 _COUNTED = {"chat": "model_calls", "tool": "tool_calls"}
 _SUMMED = ("input_tokens", "output_tokens", "usd")
 # The errors of an operation whose step was let go: for what, the next event tells.
-_LET_GO = frozenset({"CancelledError", "Inline"})
+_LET_GO = frozenset({"CancelledError"})
 
 
 class Work:

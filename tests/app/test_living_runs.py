@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from agentflow import (
 from agentflow.app import cancel, is_due, lease, waiting_in
 from agentflow.app.requests import approval, choose, deliver
 from agentflow.events import ApprovalGiven, OperationFinished, RunCancelled, RunPaused, TimerFired, TimerSet
-from agentflow.exceptions import JournalConflict, ProjectError, RunBusy, UnknownName
+from agentflow.exceptions import JournalConflict, JournalDamaged, ProjectError, RunBusy, UnknownName
 from agentflow.journal.owner import new_owner
 from agentflow.tools import call
 from tests.definition.sound import Edges, one, two
@@ -296,3 +297,19 @@ async def test_a_result_that_the_tool_could_not_give_is_refused() -> None:
 
     again.resolve(None, "done", result=41)
     assert await again == 42
+
+
+async def test_a_journal_that_is_replaced_under_a_run_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another file is put in the place of the journal, the run stops: two would drive it, each from its own."""
+    monkeypatch.setattr(lease, "BEAT", 0.02)
+    journal = SqliteJournal(tmp_path / "j.db")
+    task = run(slow, 1, run_id="r", settings=settings_of(journal)).start()
+    await begun()
+    shutil.copy(tmp_path / "j.db", tmp_path / "copy.db")
+    (tmp_path / "copy.db").replace(tmp_path / "j.db")
+    with pytest.raises(JournalDamaged, match="another file was put in its place"):
+        await asyncio.wait_for(task, 5)
+
+    assert log == ["begun", "stopped"]

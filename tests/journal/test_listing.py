@@ -25,7 +25,7 @@ from agentflow.events import (
     TimerSet,
 )
 from agentflow.exceptions import JournalDamaged
-from agentflow.journal import Journal
+from agentflow.journal import DAMAGED, Journal
 from tests.journal.examples import chain, started
 
 LATER = time.time_ns() + 3_600_000_000_000
@@ -145,13 +145,15 @@ async def test_lists_of_a_status_use_an_index(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["workflow", "status", "run"])
 async def test_a_row_that_was_altered_is_said(tmp_path: Path, column: str) -> None:
-    """A row of a list that is not what was written is damage, not a wrong list."""
+    """A row of the list that is not what was written is said to be damaged, and does not hide the others."""
     journal = SqliteJournal(tmp_path / "j.db")
     await journal.append("r", chain("r", 2))
-    journal._db.execute(f"update runs set {column} = 'x'")
-    with pytest.raises(
-        JournalDamaged, match=r"j\.db is damaged: the row of run `[rx]` is not what was written"
-    ):
-        await journal.runs()
+    await journal.append("other", chain("other", 2))
+    journal._db.execute(f"update runs set {column} = 'x' where run = 'r'")
+    rows = {row.run: row.status for row in await journal.runs()}
+
+    assert rows == {"x" if column == "run" else "r": DAMAGED, "other": "open"}
+    with pytest.raises(JournalDamaged, match=r"j\.db is damaged"):
+        await journal.read("r")
 
     await journal.close()

@@ -8,7 +8,6 @@ from typing import Any
 from agentflow import (
     Approval,
     Decision,
-    Flow,
     MemoryJournal,
     Rejected,
     Settings,
@@ -58,37 +57,6 @@ async def test_a_step_that_waits_for_a_person_is_let_go_without_an_error() -> No
     assert [s.attributes.get("agentflow.status") for s in clerks] == ["waiting", None]
     assert all(s.status == "unset" for s in run_.spans)
     assert names(run_.one("invoke_workflow w")) == ["run.paused", "run.resumed", "approval.given"]
-
-
-# A tool that nobody sees in the code of a step.
-TILL = {"pay": pay}
-
-
-async def settle(amount: int) -> str:
-    return str(await call(TILL["pay"], {"amount": amount}))
-
-
-async def test_a_step_that_has_to_begin_anew_so_that_it_can_ask_keeps_its_first_span(
-    tracing: Tracing,
-) -> None:
-    """What is let go before the question is even asked is given once, and is no error."""
-
-    @step
-    async def unexpected(amount: int) -> str:
-        async with operation("agent", "clerk"):
-            return await settle(amount)
-
-    allowed = Flow("unchecked-tool", because="the till holds one tool")
-    run_ = await tracing(Workflow("w", start=unexpected, end=unexpected, allow=[allowed]), 5)
-
-    first, second = (run_.one("step unexpected", step_attempt=n) for n in (1, 2))
-    assert [s.attributes.get("agentflow.status") for s in (first, second)] == ["waiting", None]
-    assert links(second) == {"previous attempt": first.span_id}
-    assert all(s.status == "unset" for s in run_.spans)
-    assert [s.parent_id for s in run_.spans if s.name == "invoke_agent clerk"] == [
-        first.span_id,
-        second.span_id,
-    ]
 
 
 async def test_the_approval_of_a_call_tells_what_was_asked_and_shows_on_the_call() -> None:
