@@ -82,6 +82,19 @@ def check(
 
 
 @app.command()
+def spec(
+    workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
+    workflow_file: File = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write it to.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a workflow as YAML, as it could stand in `workflows/`."""
+    from agentflow.cli.specifying import print_spec
+
+    raise typer.Exit(print_spec(workflow, workflow_file, output, as_json=as_json))
+
+
+@app.command()
 def draw(
     workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
     workflow_file: File = None,
