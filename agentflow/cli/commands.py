@@ -86,10 +86,16 @@ def spec(
     workflow: Annotated[str | None, typer.Argument(metavar="WORKFLOW")] = None,
     workflow_file: File = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write it to.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of workflow files instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a workflow as YAML, as it could stand in `workflows/`."""
-    from agentflow.cli.specifying import print_spec
+    from agentflow.cli.specifying import print_schema, print_spec
+
+    if schema:
+        raise typer.Exit(print_schema())
 
     raise typer.Exit(print_spec(workflow, workflow_file, output, as_json=as_json))
 

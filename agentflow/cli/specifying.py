@@ -10,6 +10,7 @@ from typing import Any
 from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, err, print_json
 from agentflow.exceptions import ProjectError
+from agentflow.schema import workflow_schema
 from agentflow.spec import WorkflowSpec, to_data
 
 WIDTH = 100
@@ -33,6 +34,12 @@ def print_spec(name: str | None, file: str | None, output: Path | None, *, as_js
         raise ProjectError(f"`{output}` cannot be written: {error}") from None
 
     err.print(f"[dim]written to {output}[/]")
+    return DONE
+
+
+def print_schema() -> int:
+    """Print the JSON Schema of workflow files; gives the exit code."""
+    print_json(workflow_schema())
     return DONE
 
 
