@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
-from agentflow.exceptions import ProjectError, UnknownName
+from agentflow.exceptions import DefinitionError, Problem, ProjectError, UnknownName
 from agentflow.path import Gather, MapStep, Place, Step
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
@@ -21,10 +21,23 @@ from agentflow.typeref import resolve_type, type_name
 from agentflow.workflow import Workflow
 
 
-def assemble(spec: WorkflowSpec, place: Place, packages: Sequence[str]) -> Workflow[Any, Any]:
-    """The workflow of a spec; only steps and tools of `packages` can be named, never other code."""
-    maker = _Maker(spec, place, tuple(packages))
-    steps = {step.id: maker.step(step) for step in spec.steps if step.kind != "gather"}
+def assemble(
+    spec: WorkflowSpec,
+    place: Place,
+    packages: Sequence[str],
+    lines: Mapping[str, int] | None = None,
+    path: str = "",
+) -> Workflow[Any, Any]:
+    """The workflow of a spec; only steps and tools of `packages` can be named, never other code.
+
+    `lines` says where in the file each step stands, by its `path`, such as `handle/draft`. What cannot be made of a step is
+    raised for all steps at once, as a `DefinitionError`.
+    """
+    maker = _Maker(spec, place, tuple(packages), lines or {}, path)
+    steps, problems = maker.steps()
+    if problems:
+        raise DefinitionError(spec.name, problems)
+
     _refuse_lost_edges(spec)
     for step in maker.gathers():
         steps[step.id] = maker.gather(step.id, steps)
@@ -50,8 +63,38 @@ def _refuse_lost_edges(spec: WorkflowSpec) -> None:
 class _Maker:
     """Makes the steps of one spec."""
 
-    def __init__(self, spec: WorkflowSpec, place: Place, packages: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        spec: WorkflowSpec,
+        place: Place,
+        packages: tuple[str, ...],
+        lines: Mapping[str, int],
+        path: str,
+    ) -> None:
         self.spec, self.place, self.packages = spec, place, packages
+        self.lines, self.path = lines, path
+
+    def steps(self) -> tuple[dict[str, Step[Any, Any]], list[Problem]]:
+        """The steps that could be made, and why the others could not."""
+        made: dict[str, Step[Any, Any]] = {}
+        problems: list[Problem] = []
+        for step in self.spec.steps:
+            if step.kind == "gather":
+                continue
+
+            try:
+                made[step.id] = self.step(step)
+            except DefinitionError as error:
+                problems += error.problems
+            except ProjectError as error:
+                where = f"step `{self.path}{step.id}` ({self.at(step.id)})"
+                problems.append(Problem(code="AF161", what=str(error), where=where, hint=error.hint))
+
+        return made, problems
+
+    def at(self, step: str) -> Place:
+        """Where a step stands in the file."""
+        return Place(self.place.file, self.lines.get(self.path + step, self.place.line))
 
     def step(self, spec: StepSpec) -> Step[Any, Any]:
         made = self._kinds()[spec.kind](spec)
@@ -63,12 +106,12 @@ class _Maker:
                 hint="leave them out, or put them on a step inside",
             )
 
-        made.name, made.timeout, made.retry, made.place = spec.id, spec.timeout, spec.retry, self.place
+        made.name, made.timeout, made.retry, made.place = spec.id, spec.timeout, spec.retry, self.at(spec.id)
         made.budget = spec.budget
         if spec.map is None:
             return made
 
-        return MapStep(made, spec.map, spec.id, self.place)
+        return MapStep(made, spec.map, spec.id, self.at(spec.id))
 
     def _kinds(self) -> Mapping[str, Callable[[StepSpec], Step[Any, Any]]]:
         return {
@@ -144,7 +187,8 @@ class _Maker:
         if spec.workflow is None:
             raise ProjectError(f"step `{spec.id}` is a sub-workflow and has no `workflow`")
 
-        return assemble(spec.workflow, self.place, self.packages)
+        inside = f"{self.path}{spec.id}/"
+        return assemble(spec.workflow, self.at(spec.id), self.packages, self.lines, inside)
 
     def gathers(self) -> list[StepSpec]:
         """The gathers, each after those that it joins."""

@@ -14,13 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from agentflow.assembly import assemble
+from agentflow.definition import definition
 from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
 from agentflow.journal.sqlite import SqliteJournal
-from agentflow.path import Place
-from agentflow.spec import from_data
 from agentflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -293,16 +291,11 @@ def _line(error: BaseException) -> str:
 
 
 def load_yaml(path: Path, project: Project) -> Workflow[Any, Any]:
-    """The workflow that a YAML file defines."""
-    import yaml
-
+    """The workflow that a YAML file defines; raises `DefinitionError` with all that is wrong with it, line by line."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path.name} is not YAML: {str(error).replace(chr(10), ' ')}") from None
-
-    if not isinstance(data, dict):
-        raise ProjectError(f"{path.name} holds no workflow", hint="it begins with `agentflow: 1` and `name:`")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{path.name} is not YAML: {error}") from None
 
     project.importable()
-    return assemble(from_data(data, where=path.name), Place(str(path), 1), project.packages)
+    return definition(text, path, project.packages)

@@ -287,20 +287,20 @@ def _function(name: str, call: str = "") -> StepSpec:
 
 def test_only_registered_names_can_be_used() -> None:
     """A file names steps and tools of the project only, never other code."""
-    with pytest.raises(ProjectError, match="cannot be used in a file"):
+    with pytest.raises(DefinitionError, match="cannot be used in a file"):
         _made(_function("one", "os:system"))
 
-    with pytest.raises(ProjectError, match="is no step"):
+    with pytest.raises(DefinitionError, match="is no step"):
         _made(_function("one", "tests.definition.stock:look"))
 
-    with pytest.raises(UnknownName, match="`on`") as unknown:
+    with pytest.raises(DefinitionError, match="`on`") as unknown:
         _made(_function("one", "tests.definition.sound:on"))
 
-    assert "one" in unknown.value.nearest
-    with pytest.raises(ProjectError, match="cannot be found"):
+    assert "did you mean `one`" in unknown.value.problems[0].hint
+    with pytest.raises(DefinitionError, match="cannot be found"):
         _made(_function("one", "tests.nowhere:one"))
 
-    with pytest.raises(ProjectError, match="is no tool"):
+    with pytest.raises(DefinitionError, match="is no tool"):
         _made(StepSpec(id="one", kind="planner", options={"tools": ["tests.definition.sound:one"]}))
 
 
@@ -344,7 +344,7 @@ def test_a_join_of_joins_may_be_listed_in_any_order() -> None:
 def test_limits_that_mean_nothing_are_refused() -> None:
     """A time limit or a retry on an approval, a wait or a workflow would be ignored, so it is a problem."""
     sign = StepSpec(id="one", kind="approval", takes="int", timeout=5)
-    with pytest.raises(ProjectError, match="mean nothing for a step of kind approval"):
+    with pytest.raises(DefinitionError, match="mean nothing for a step of kind approval"):
         _made(sign)
 
 

@@ -1,0 +1,127 @@
+"""Workflow files with mistakes: all of them are told at once, each with its line and column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentflow.definition import definition
+from agentflow.exceptions import DefinitionError, Problem
+
+SOUND = """agentflow: 1
+name: flow
+start: one
+end: two
+takes: int
+gives: int
+steps:
+  one:
+    kind: function
+    call: tests.definition.sound:one
+  two:
+    kind: function
+    call: tests.definition.sound:two
+edges:
+  - from: one
+    to: two
+"""
+
+
+def read(text: str) -> list[Problem]:
+    """What is wrong with a file of this text."""
+    try:
+        definition(text, Path("/p/workflows/flow.yaml"), ("tests",))
+    except DefinitionError as error:
+        return list(error.problems)
+
+    return []
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    return [(problem.code, problem.where) for problem in read(text)]
+
+
+def test_a_sound_file() -> None:
+    """A file without mistakes is a workflow."""
+    assert read(SOUND) == []
+
+
+def test_what_is_no_yaml() -> None:
+    """The place where the text stops being YAML is named."""
+    (problem,) = read("agentflow: 1\nname: [flow\n")
+    assert (problem.code, problem.where) == ("AF160", "flow.yaml:3:1")
+    assert "not YAML" in problem.what
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just words\n"])
+def test_what_is_no_workflow(text: str) -> None:
+    """A file that holds something else says how one begins."""
+    (problem,) = read(text)
+    assert "it holds no workflow" in problem.what
+    assert "agentflow: 1" in problem.hint
+
+
+def test_all_mistakes_of_writing_at_once() -> None:
+    """Unknown keys, wrong types, missing keys and unknown words are told together, in the order of the file."""
+    text = SOUND.replace("start: one", "strat: one").replace("kind: function", "kind: magic", 1)
+    text = text.replace("    to: two", "    to: 2") + "budget:\n  usd: much\n"
+    assert told(text) == [
+        ("AF160", "flow.yaml:1:1"),
+        ("AF160", "flow.yaml:3:1"),
+        ("AF160", "flow.yaml:9:5"),
+        ("AF160", "flow.yaml:16:5"),
+        ("AF160", "flow.yaml:18:3"),
+    ]
+    assert "'start' is a required property" in read(text)[0].what
+    assert "known are: agentflow, name" in read(text)[1].hint
+    assert "it is one of: function, planner" in read(text)[2].hint
+
+
+def test_a_key_that_stands_twice() -> None:
+    """YAML keeps the last of two equal keys in silence; the check does not."""
+    text = SOUND.replace("  two:\n", "  one:\n    kind: function\n  two:\n")
+    (problem,) = [p for p in read(text) if "twice" in p.what]
+    assert (problem.what, problem.where) == ("`one` stands twice", "flow.yaml:11:3")
+
+
+def test_aliases_are_refused() -> None:
+    """A text that grows or leads back to itself by aliases is not read at all."""
+    bomb = "a: &a [x, x]\nb: &b [*a, *a]\nagentflow: 1\n"
+    (problem,) = read(bomb)
+    assert "alias" in problem.what
+
+
+def test_all_names_that_lead_nowhere_at_once() -> None:
+    """Steps and tools that there are not, and code outside of the project, are told together, by the line of the step."""
+    text = SOUND.replace("sound:one", "sound:onee").replace("tests.definition.sound:two", "os:system")
+    problems = read(text)
+
+    assert [(p.code, p.where) for p in problems] == [
+        ("AF161", "step `one` (/p/workflows/flow.yaml:8)"),
+        ("AF161", "step `two` (/p/workflows/flow.yaml:11)"),
+    ]
+    assert "did you mean `one`" in problems[0].hint
+    assert "cannot be used in a file" in problems[1].what
+
+
+def test_problems_of_the_graph_have_lines() -> None:
+    """What the check of the graph finds is told with the line of the step in the file."""
+    text = SOUND.replace(
+        "edges:\n", "  lost:\n    kind: function\n    call: tests.definition.sound:three\nedges:\n"
+    )
+    problems = {p.code: p.where for p in read(text)}
+
+    assert problems["AF102"] == "step `lost` (/p/workflows/flow.yaml:14)"
+
+
+def test_steps_of_inner_workflows_have_lines() -> None:
+    """A mistake inside of a sub-workflow is found at its own line."""
+    inner = "".join(f"      {line}\n" for line in SOUND.replace("sound:two", "sound:tow").splitlines())
+    text = (
+        "agentflow: 1\nname: outer\nstart: sub\nend: sub\nsteps:\n  sub:\n    kind: workflow\n    workflow:\n"
+        + inner
+    )
+    (problem,) = read(text)
+
+    assert (problem.code, problem.where) == ("AF161", "step `sub/two` (/p/workflows/flow.yaml:19)")
