@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -60,6 +60,13 @@ def _refuse_lost_edges(spec: WorkflowSpec) -> None:
             )
 
 
+_MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")
+# Modules whose types any file may name.
+_KNOWN = (
+    "agentflow", "builtins", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "pydantic", "typing", "uuid",
+)  # fmt: skip
+
+
 class _Maker:
     """Makes the steps of one spec."""
 
@@ -77,7 +84,7 @@ class _Maker:
     def steps(self) -> tuple[dict[str, Step[Any, Any]], list[Problem]]:
         """The steps that could be made, and why the others could not."""
         made: dict[str, Step[Any, Any]] = {}
-        problems: list[Problem] = []
+        problems = list(self._foreign_types())
         for step in self.spec.steps:
             if step.kind == "gather":
                 continue
@@ -92,11 +99,34 @@ class _Maker:
 
         return made, problems
 
+    def _foreign_types(self) -> Iterator[Problem]:
+        """What the workflow itself and its edges name and must not."""
+        named = (self.spec.takes, self.spec.gives, *(e.on for e in self.spec.edges if e.on is not None))
+        for said in dict.fromkeys(named):
+            try:
+                self._refuse_foreign(said, self.spec.name)
+            except ProjectError as error:
+                where = f"workflow `{self.spec.name}` ({self.place})"
+                yield Problem(code="AF161", what=str(error), where=where, hint=error.hint)
+
+    def _refuse_foreign(self, type_: str, step: str) -> None:
+        """A type is imported when it is read: a file may only name modules that are known to do no harm by that."""
+        for module in _MODULE.findall(type_):
+            root = module.partition(".")[0]
+            if root not in (*self.packages, *_KNOWN):
+                raise ProjectError(
+                    f"step `{step}`: the type `{type_}` is of `{module}`, which a file may not name",
+                    hint=f"use types of {', '.join(f'`{p}`' for p in self.packages)}, agentflow, or plain ones",
+                )
+
     def at(self, step: str) -> Place:
         """Where a step stands in the file."""
         return Place(self.place.file, self.lines.get(self.path + step, self.place.line))
 
     def step(self, spec: StepSpec) -> Step[Any, Any]:
+        for said in (spec.takes, spec.gives):
+            self._refuse_foreign(said, spec.id)
+
         made = self._kinds()[spec.kind](spec)
         if spec.kind in ("approval", "wait", "workflow") and (
             spec.timeout is not None or spec.retry is not None or spec.budget is not None
@@ -157,6 +187,9 @@ class _Maker:
         )
 
     def _agent(self, name: str, takes: str, gives: str, options: Mapping[str, Any]) -> Agent[Any, Any]:
+        for said in (takes, gives):
+            self._refuse_foreign(said, name)
+
         known = dict(options)
         if fixed := [key for key in ("guardrails", "mcp_servers") if known.get(key)]:
             raise ProjectError(f"step `{name}`: {fixed[0]} can only be given in Python")

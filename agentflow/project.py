@@ -85,10 +85,15 @@ class Project:
     def load_all(self) -> tuple[dict[str, Workflow[Any, Any]], list[AgentflowError]]:
         """All workflows by name, and what is wrong with those that cannot be loaded."""
         found: dict[str, Workflow[Any, Any]] = {}
+        homes: dict[str, str] = {}
         errors: list[AgentflowError] = []
         for path in self._files():
             try:
-                found.update({w.name: w for w in self._workflows_in(path)})
+                for workflow in self._workflows_in(path):
+                    known = found.setdefault(workflow.name, workflow)
+                    home = homes.setdefault(workflow.name, path.name)
+                    if known is not workflow:
+                        errors.append(_same_name(workflow.name, home, path.name))
             except AgentflowError as error:
                 errors.append(error)
 
@@ -113,6 +118,12 @@ class Project:
 
         for package in self.packages:
             _claim(package, self.root / package)
+
+
+def _same_name(name: str, first: str, second: str) -> ProjectError:
+    return ProjectError(
+        f"two workflows are named `{name}`: in {first} and in {second}", hint="rename one of them"
+    )
 
 
 def find_project(start: Path | None = None) -> Project:

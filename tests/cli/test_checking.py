@@ -120,3 +120,12 @@ def test_what_the_model_cannot_write_is_an_error(leaking: Path, launch: Launcher
 
     called = launch("check", "--model", "embedded")
     assert (called.code, "AF118" in called.out) == (2, True)
+
+
+def test_two_workflows_of_one_name(leaking: Path, launch: Launcher) -> None:
+    """A second file with a workflow of the same name is an error: which one is meant nobody could tell."""
+    (leaking / "workflows" / "again.py").write_text(LEAKING)
+    called = launch("check")
+
+    assert called.code == 2
+    assert "two workflows are named `leaking`: in again.py and in leaking.py" in called.err

@@ -125,3 +125,22 @@ def test_steps_of_inner_workflows_have_lines() -> None:
     (problem,) = read(text)
 
     assert (problem.code, problem.where) == ("AF161", "step `sub/two` (/p/workflows/flow.yaml:19)")
+
+
+def test_types_of_other_modules_are_refused() -> None:
+    """A type is imported when it is read, so a file may not name one of just any module."""
+    text = SOUND.replace(
+        "    call: tests.definition.sound:one",
+        "    takes: subprocess:Popen\n    call: tests.definition.sound:one",
+    )
+    (problem,) = read(text)
+
+    assert (problem.code, "of `subprocess`" in problem.what) == ("AF161", True)
+
+
+def test_types_of_cases_are_refused_as_well() -> None:
+    """Neither may an edge name a type of another module."""
+    text = SOUND.replace("    to: two\n", "    to: two\n    on: subprocess:Popen\n")
+    (problem,) = read(text)
+
+    assert (problem.code, problem.where) == ("AF161", "workflow `flow` (/p/workflows/flow.yaml:1)")
