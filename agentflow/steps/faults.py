@@ -82,7 +82,7 @@ def tool_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Tools that cannot be offered to a model: plain functions, no schema, or two of one name."""
     for step in steps:
         body = body_of(step)
-        offered = [tuple(body.tools.values())] if isinstance(body, Planner) else []
+        offered = [body.given] if isinstance(body, Planner) else []
         offered += [agent.tools for agent in agents_of(body)]
         for tools in offered:
             yield from _unusable(step, tools)

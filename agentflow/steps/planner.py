@@ -112,7 +112,9 @@ class Planner(Step[A, B]):
     ) -> None:
         limits: Limits = {"timeout": timeout, "retry": retry_policy(retries), "budget": budget}
         super().__init__(name, takes=takes, gives=gives, place=caller(2), **limits)
-        self.tools = {tool.name: tool for tool in tools}
+        # As they were given: what is no tool, or of a name that another has, is told by the check of the workflow.
+        self.given = tuple(tools)
+        self.tools = {tool.name: tool for tool in tools if isinstance(tool, Tool)}  # pyright: ignore[reportUnnecessaryIsInstance]
         self.max_calls, self.max_rounds, self.model = max_calls, max_rounds, model
         self.prompt = load_prompt(name, prompt, self.place)
 

@@ -241,3 +241,27 @@ def test_what_a_model_can_write() -> None:
     assert cannot_produce(alone(deep).spec, "responses/gpt-5") == []
     assert found.where == "step `deep/bad`"
     assert "`Order`" in found.what
+
+
+def test_tools_of_a_planner_are_checked_like_those_of_an_agent() -> None:
+    """A plain function among a planner's tools, and two tools of one name, are problems that are told, not lost."""
+
+    async def plain(text: str) -> str:
+        return text
+
+    @tool(name="look")
+    async def first(text: str) -> str:
+        """Look."""
+        return text
+
+    @tool(name="look")
+    async def second(text: str) -> str:
+        """Look again."""
+        return text
+
+    wrong: Any = [plain, first, second]
+    plan = Planner("plan", takes=str, gives=list[Evidence], tools=wrong)
+    with pytest.raises(DefinitionError) as caught:
+        Workflow("w", start=plan, end=plan)
+
+    assert sorted(problem.code for problem in caught.value.problems) == ["AF112", "AF117"]
