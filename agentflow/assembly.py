@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from agentflow.exceptions import DefinitionError, Problem, ProjectError, UnknownName
+from agentflow.exceptions import AgentflowError, DefinitionError, Problem, ProjectError, UnknownName
 from agentflow.path import Gather, MapStep, Place, Step
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
@@ -61,10 +62,17 @@ def _refuse_lost_edges(spec: WorkflowSpec) -> None:
 
 
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")
+# Modules of agentflow whose types a file may name; others do something when they are imported, or hold ways out.
+_OURS = ("agentflow", "agentflow.evidence", "agentflow.steps.approval")
 # Modules whose types any file may name.
 _KNOWN = (
-    "agentflow", "builtins", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "pydantic", "typing", "uuid",
+    "builtins", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "pydantic", "typing", "uuid",
 )  # fmt: skip
+
+
+def _holds_routine(type_: Any) -> bool:
+    """Whether something that is called, and no type, is named: what reads values of a type would call it."""
+    return inspect.isroutine(type_) or inspect.ismodule(type_) or any(map(_holds_routine, get_args(type_)))
 
 
 class _Maker:
@@ -113,11 +121,16 @@ class _Maker:
         """A type is imported when it is read: a file may only name modules that are known to do no harm by that."""
         for module in _MODULE.findall(type_):
             root = module.partition(".")[0]
-            if root not in (*self.packages, *_KNOWN):
+            if root not in (*self.packages, *_KNOWN) and module not in _OURS:
                 raise ProjectError(
                     f"step `{step}`: the type `{type_}` is of `{module}`, which a file may not name",
                     hint=f"use types of {', '.join(f'`{p}`' for p in self.packages)}, agentflow, or plain ones",
                 )
+
+        if _holds_routine(resolve_type(type_)):
+            raise ProjectError(
+                f"step `{step}`: `{type_}` is no type", hint="name a class, or one of the plain types"
+            )
 
     def at(self, step: str) -> Place:
         """Where a step stands in the file."""
@@ -150,7 +163,7 @@ class _Maker:
             "agent": lambda s: self._agent(s.id, s.takes, s.gives, s.options),
             "approval": lambda s: _made(s.id, lambda: Approval(s.id, of=resolve_type(s.takes), **s.options)),
             "wait": lambda s: _made(
-                s.id, lambda: Wait(s.id, of=resolve_type(s.takes), seconds=s.options.get("seconds", 0))
+                s.id, lambda: Wait(s.id, of=resolve_type(s.takes), **{"seconds": 0, **s.options})
             ),
             "workflow": self._workflow,
         }
@@ -280,6 +293,11 @@ class _Maker:
             raise ProjectError(f"{where}: `{name}` cannot be found: {error}") from None
         except AttributeError:
             raise UnknownName(f"`{module}` name", attribute, dir(import_module(module))) from None
+        except AgentflowError:
+            raise
+        except Exception as error:  # whatever a module does when it is imported
+            what = f"{type(error).__name__}: {error}"
+            raise ProjectError(f"{where}: `{module}` cannot be imported: {what}") from error
 
 
 def _branch(edge: EdgeSpec, steps: Mapping[str, Step[Any, Any]]) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from agentflow.assembly import assemble
-from agentflow.exceptions import DefinitionError, Problem
+from agentflow.exceptions import DefinitionError, Problem, ProjectError
 from agentflow.path import Place
 from agentflow.schema import workflow_schema
 from agentflow.spec import from_data
@@ -39,7 +39,12 @@ def definition(text: str, file: Path, packages: tuple[str, ...]) -> Workflow[Any
         raise DefinitionError(str(name or file.stem), problems)
 
     spec = from_data(known.data, where=file.name)
-    return assemble(spec, Place(str(file), 1), packages, dict(_lines(known.marks)))
+    try:
+        return assemble(spec, Place(str(file), 1), packages, dict(_lines(known.marks)))
+    except ProjectError as error:
+        line = known.marks.get(("edges",), (1, 1))[0]
+        problem = Problem(code="AF161", what=str(error), where=f"{file.name}:{line}", hint=error.hint)
+        raise DefinitionError(spec.name, [problem]) from None
 
 
 def _read(text: str, file: Path) -> _Text:
@@ -55,7 +60,7 @@ def _read(text: str, file: Path) -> _Text:
         marks: dict[_Key, tuple[int, int]] = {}
         twice = list(_marked(node, (), marks, file))
         return _Text(_plain(yaml.safe_load(text)), marks, twice)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file.name}:{mark.line + 1}:{mark.column + 1}" if mark is not None else f"{file.name}:1"
         said = getattr(error, "problem", None) or str(error).replace("\n", " ")

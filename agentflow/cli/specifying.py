@@ -60,7 +60,9 @@ def yaml_of(spec: WorkflowSpec) -> str:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> Any:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+        # A block keeps only what can be seen.
+        is_block = "\n" in value and all(line.isprintable() for line in value.split("\n"))
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if is_block else None)
 
     Dumper.add_representer(str, text)
     return yaml.dump(to_data(spec), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)

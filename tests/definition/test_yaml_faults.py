@@ -144,3 +144,44 @@ def test_types_of_cases_are_refused_as_well() -> None:
     (problem,) = read(text)
 
     assert (problem.code, problem.where) == ("AF161", "workflow `flow` (/p/workflows/flow.yaml:1)")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "eval",
+        "list[eval]",
+        "agentflow.project:find_project",
+        "agentflow.__main__:main",
+        "agentflow.evidence:cite",
+    ],
+)
+def test_what_is_called_is_no_type(said: str) -> None:
+    """A function is no type: whoever reads values of it would call it. Nor are modules imported that run something."""
+    problems = read(SOUND.replace("takes: int", f'takes: "{said}"'))
+
+    assert {problem.code for problem in problems} == {"AF161"}
+
+
+@pytest.mark.parametrize("text", ["timeout: 0x_", "description: 2024-99-99", "a: " + "[" * 20_000])
+def test_values_that_cannot_be_read(text: str) -> None:
+    """What YAML itself stumbles over is told as well."""
+    (problem,) = read(SOUND + text + "\n")
+    assert (problem.code, "it is not YAML" in problem.what) == ("AF160", True)
+
+
+def test_a_misspelt_option() -> None:
+    """An option that a wait does not know is told, not dropped."""
+    text = SOUND.replace(
+        "    kind: function\n    call: tests.definition.sound:two\n",
+        "    kind: wait\n    takes: int\n    gives: int\n    options:\n      secnds: 1\n",
+    )
+    (problem,) = read(text)
+    assert (problem.code, "secnds" in problem.what) == ("AF161", True)
+
+
+def test_an_edge_to_no_step() -> None:
+    """An edge that names no step is told where the edges stand, with the nearest names."""
+    (problem,) = read(SOUND.replace("    to: two\n", "    to: tow\n"))
+    assert (problem.code, problem.where) == ("AF161", "flow.yaml:14")
+    assert "did you mean `two`" in problem.hint
