@@ -21,7 +21,7 @@ from agentflow.exceptions import AgentflowError, DefinitionError, Problem
 from agentflow.models.catalog import choose
 from agentflow.models.endings import Ending, listed_endings
 from agentflow.project import Project, find_project
-from agentflow.workflow import Workflow
+from agentflow.workflow import Workflow, keeping_problems
 
 DOCS = "docs/problems.md"
 _COLOURS = {"error": "red", "warning": "yellow"}
@@ -41,7 +41,13 @@ class Wanted:
 
 def check_workflows(name: str | None, file: str | None, wanted: Wanted) -> int:
     """Check one workflow or all; gives the exit code."""
-    project, found, errors = _found(name, file)
+    # A broken workflow must not hide the others of its module, nor those around it.
+    with keeping_problems():
+        project, named, failures = _found(name, file)
+
+    found = {name: workflow for name, workflow in named.items() if not workflow.problems}
+    broken = [DefinitionError(w.name, w.problems) for w in named.values() if w.problems]
+    errors: list[AgentflowError] = [*failures, *broken]
     setting = cast("str | None", project.settings.get("model")) if project is not None else None
     model = str(choose(wanted.model, setting, os.environ))
     listed = asyncio.run(_listed(model, found.values())) if wanted.is_online else {}

@@ -478,6 +478,10 @@ class Runner:
 
     def _end(self, activation: Activation) -> None:
         self.records.pop(activation.id, None)
+        # A deadline is no more once there is an answer.
+        if (timer := self.timers.pop(activation.id, None)) is not None:
+            timer.cancel()
+
         if visit_of(activation) == activation.id:
             self.account.close(activation.id)
             if (limit := self._limits.pop(activation.id, None)) is not None:

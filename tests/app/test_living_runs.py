@@ -242,21 +242,23 @@ async def test_a_deadline_that_passes_while_somebody_thinks() -> None:
 
 
 async def test_an_answer_in_time_ends_the_deadline() -> None:
-    """Once it is given, an approval has no deadline any more."""
-    due = Approval("sign", of=int, deadline=0.05)
-
-    @step
-    async def later(number: int) -> int:
-        await asyncio.sleep(0.1)
-        return number
-
-    workflow = Workflow("w", start=due, end=later, edges=[due >> later])
+    """Once it is given, an approval has no deadline any more, and nothing of it keeps the process."""
+    due = Approval("sign", of=int, deadline=3600)
+    second = Approval("second", of=int)
+    workflow = Workflow("w", start=due, end=second, edges=[due >> second])
     journal = MemoryJournal()
+    asked: list[str] = []
 
-    async def yes(pending: Any) -> Decision:
-        return Decision(approved=True)
+    async def yes_to_the_first(pending: Any) -> Decision | None:
+        asked.append(pending.step)
+        return Decision(approved=True) if pending.step == "sign#1" else None
 
-    assert await run(workflow, 1, run_id="r", settings=Settings(journal=journal, approver=yes)) == 1
+    settings = Settings(journal=journal, approver=yes_to_the_first)
+    started = run(workflow, 1, run_id="r", settings=settings)
+    result = await asyncio.wait_for(started.result(), 5)
+
+    assert (result.status, asked) == ("waiting", ["sign#1", "second#1"])
+    assert not started.runner.timers
     assert not any(isinstance(e, TimerFired) for e in await journal.read("r"))
 
 

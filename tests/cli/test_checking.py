@@ -129,3 +129,18 @@ def test_two_workflows_of_one_name(leaking: Path, launch: Launcher) -> None:
 
     assert called.code == 2
     assert "two workflows are named `leaking`: in again.py and in leaking.py" in called.err
+
+
+def test_a_broken_workflow_hides_no_other(leaking: Path, launch: Launcher) -> None:
+    """Of a module with a broken workflow the others are checked as well, and all of its problems are told."""
+    broken = '\nlost = Workflow("lost", start=plan, end=plan, edges=[post >> plan])\n'
+    (leaking / "workflows" / "leaking.py").write_text(LEAKING + broken)
+    called = launch("check")
+    data = launch("check", "--json").json
+
+    assert called.code == 2
+    assert "✓ leaking" in called.out
+    assert "✗ workflow `lost` has" in called.err
+    assert [w["name"] for w in data["workflows"]] == ["leaking"]
+    assert [problem["code"] for problem in data["errors"][0]["problems"]]
+    assert data["ok"] is False
