@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
 
@@ -131,6 +131,21 @@ class WorkflowSpec:
 
     def step(self, id_: str) -> StepSpec:
         return next(step for step in self.steps if step.id == id_)
+
+
+def steps_in(spec: WorkflowSpec, path: str = "") -> Iterator[tuple[str, StepSpec]]:
+    """All steps by place, such as `handle/draft`: those of the workflow, each followed by those inside of it."""
+    for step in spec.steps:
+        yield path + step.id, step
+        if step.workflow is not None:
+            yield from steps_in(step.workflow, f"{path}{step.id}/")
+
+
+def agents_in(options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The options of a step, and of each agent that it may hand over to or ask, however deep."""
+    yield options
+    for below in (*options.get("handoffs", ()), *options.get("agents_as_tools", ())):
+        yield from agents_in(below)
 
 
 def to_data(spec: WorkflowSpec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from agentflow.bounds import Bound, against, least, worst_case
+from agentflow.bounds import Bound, above, below, least, worst_case
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
@@ -112,12 +112,10 @@ class Workflow(Step[In_contra, Out_co]):
         problems += validate(self.spec, self.types, self.places, unsure=unsure, clashes=clashes)
         if not problems and budget is not None:
             where = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
-            problems += against(
-                worst_case(self.spec, with_budget=False), least(self.spec), budget, where=where
-            ).problems
+            problems += below(least(self.spec), budget, where=where)
 
-        below = [problem for _, child in self.children() for problem in child.problems]
-        self.problems: Sequence[Problem] = (*problems, *below)
+        inner = [problem for _, child in self.children() for problem in child.problems]
+        self.problems: Sequence[Problem] = (*problems, *inner)
         if self.problems and not _keeps.get():
             raise DefinitionError(self.name, self.problems)
 
@@ -160,14 +158,23 @@ class Workflow(Step[In_contra, Out_co]):
 
     def flows(self) -> list[Finding]:
         """Where untrusted content can reach a write, and private data could leave, with the flows that are allowed."""
+        return list(self._flows)
+
+    @cached_property
+    def _flows(self) -> Sequence[Finding]:
         tools: dict[str, Tool[..., Any]] = {}
+        for tool in self.tools():
+            key = tool.origin or tool.name
+            tools[key] = _worse(tool, tools.get(key, tool))
+
+        return flows(self.spec, tools, self._named_tools)
+
+    def tools(self) -> Iterator[Tool[..., Any]]:
+        """The tools that the steps can call, with those of sub-workflows."""
         for body in _bodies(self):
-            for tool in held_tools(body):
-                key = tool.origin or tool.name
-                tools[key] = _worse(tool, tools.get(key, tool))
+            yield from held_tools(body)
 
-        return flows(self.spec, tools, self._named_tools())
-
+    @cached_property
     def _named_tools(self) -> dict[str, list[str]]:
         """The origins of the tools that functions name, by what the spec calls each function."""
         named: dict[str, list[str]] = {}
@@ -180,13 +187,15 @@ class Workflow(Step[In_contra, Out_co]):
     @cached_property
     def bound(self) -> Bound:
         """The most that a run can do, as far as the definition says."""
-        return worst_case(self.spec, named=self._named_tools())
+        return worst_case(self.spec, named=self._named_tools)
 
     def notes(self) -> list[str]:
         """What the check remarks: limits of budgets that no run can come to."""
-        most = worst_case(self.spec, with_budget=False, named=self._named_tools())
-        own = against(most, least(self.spec), self.spec.budget).notes
-        return [*own, *(f"{name}: {note}" for name, child in self.children() for note in child.notes())]
+        most = worst_case(self.spec, with_budget=False, named=self._named_tools)
+        return [
+            *above(most, self.spec.budget),
+            *(f"{name}: {note}" for name, child in self.children() for note in child.notes()),
+        ]
 
     def warnings(self) -> list[Problem]:
         """What the check warns of: the flows that are not allowed, and those allowed that are not there."""

@@ -10,7 +10,7 @@ from typing import Any
 from agentflow.bounds import Bound
 from agentflow.exceptions import Problem
 from agentflow.models.endings import Ending, ends, problem_of
-from agentflow.spec import WorkflowSpec
+from agentflow.spec import WorkflowSpec, agents_in, steps_in
 from agentflow.validation.flow import Finding
 from agentflow.validation.producing import cannot_produce
 from agentflow.workflow import Workflow
@@ -67,18 +67,7 @@ def _endings(
             yield problem_of(ending, where, today)
 
 
-def models_of(spec: WorkflowSpec, path: str = "") -> Iterator[tuple[str, str]]:
+def models_of(spec: WorkflowSpec) -> Iterator[tuple[str, str]]:
     """The models that steps name, and where."""
-    for step in spec.steps:
-        for options in _nested(step.options):
-            if options.get("model"):
-                yield str(options["model"]), f"step `{path}{step.id}`"
-
-        if step.workflow is not None:
-            yield from models_of(step.workflow, f"{path}{step.id}/")
-
-
-def _nested(options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield options
-    for below in (*options.get("handoffs", ()), *options.get("agents_as_tools", ())):
-        yield from _nested(below)
+    for place, step in steps_in(spec):
+        yield from ((str(a["model"]), f"step `{place}`") for a in agents_in(step.options) if a.get("model"))

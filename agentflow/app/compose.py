@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,15 +15,14 @@ from agentflow.app.handle import Approver, Run
 from agentflow.app.inputs import coerce_input
 from agentflow.app.lease import Lease
 from agentflow.bounds import COUNTS, Bound
+from agentflow.engine.budget import price_hint
 from agentflow.engine.graph import Program, bind
 from agentflow.engine.runner import Observer, Runner, Scope
 from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
-from agentflow.spec import WorkflowSpec, to_data
-from agentflow.steps.held import held_tools
-from agentflow.tools import Tool
+from agentflow.spec import WorkflowSpec, steps_in, to_data
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
@@ -115,7 +114,7 @@ def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, le
 
 def check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:
     """Raise `ProjectError` where what a person gives as the result of a call is nothing that the tool could have given."""
-    known = next((t for t in tools_of(workflow) if t.name == tool), None)
+    known = next((t for t in workflow.tools() if t.name == tool), None)
     if known is None or known.gives is Any:
         return
 
@@ -125,15 +124,6 @@ def check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:
         raise ProjectError(
             f"this is no result of `{tool}`: {error}", hint="give it as JSON, as the tool would have given it"
         ) from None
-
-
-def tools_of(workflow: Workflow[Any, Any]) -> Iterator[Tool[..., Any]]:
-    """The tools that the steps of a workflow can call."""
-    for step in workflow.steps.values():
-        yield from held_tools(step)
-
-    for _, child in workflow.children():
-        yield from tools_of(child)
 
 
 def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> Runner:
@@ -171,25 +161,17 @@ def refuse_unpriced(workflow: Workflow[Any, Any], settings: Settings) -> None:
 
     from agentflow.models.pricing import is_priced  # loads the price list
 
-    named = {str(step.options["model"]) for step in _steps_of(workflow.spec) if step.options.get("model")}
+    named = {str(step.options["model"]) for _, step in steps_in(workflow.spec) if step.options.get("model")}
     for model in sorted({settings.model, *named}):
         if not is_priced(model, settings.prices):
             raise ProjectError(
                 f"workflow `{workflow.name}` has a budget in usd, and the price of `{model}` is not known",
-                hint=f'give it under `[tool.agentflow.prices]`: "{model}" = {{ input = 0.2, output = 0.8 }} (usd per million '
-                "tokens), or bound `tokens` instead",
+                hint=price_hint(model),
             )
 
 
 def _bounds_money(spec: WorkflowSpec) -> bool:
-    budgets = [spec.budget, *(step.budget for step in spec.steps)]
-    return any(budget is not None and budget.usd is not None for budget in budgets) or any(
-        _bounds_money(step.workflow) for step in spec.steps if step.workflow is not None
-    )
-
-
-def _steps_of(spec: WorkflowSpec) -> Iterator[Any]:
-    for step in spec.steps:
-        yield step
-        if step.workflow is not None:
-            yield from _steps_of(step.workflow)
+    steps = [step for _, step in steps_in(spec)]
+    inner = [step.workflow.budget for step in steps if step.workflow is not None]
+    budgets = (spec.budget, *inner, *(step.budget for step in steps))
+    return any(budget is not None and budget.usd is not None for budget in budgets)

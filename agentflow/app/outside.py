@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from agentflow.app import requests
 from agentflow.app.compose import Settings, runner_of
 from agentflow.app.lease import Lease
 from agentflow.app.result import user_name
-from agentflow.app.resuming import OVER, load
+from agentflow.app.resuming import OVER, load, refuse_over
 from agentflow.engine.people import Waiting
 from agentflow.engine.recovery import recover
 from agentflow.engine.runner import Runner
 from agentflow.events import RunCancelled
-from agentflow.exceptions import ProjectError, RunBusy
+from agentflow.exceptions import RunBusy
 from agentflow.journal import Journal
 from agentflow.workflow import Workflow
 
@@ -27,12 +26,7 @@ async def cancel(journal: Journal, run_id: str, *, reason: str = "cancelled", by
     """
     by = by or user_name()
     while True:
-        events = await load(journal, run_id)
-        if events[-1].type in OVER:
-            raise ProjectError(
-                f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}"
-            )
-
+        refuse_over(run_id, await load(journal, run_id))
         if await requests.deliver(journal, run_id, requests.cancellation(reason, by)):
             return
 
@@ -75,8 +69,3 @@ async def _folded(workflow: Workflow[Any, Any], run_id: str, settings: Settings)
     runner = runner_of(workflow, run_id, settings)
     recover(runner, await load(settings.journal, run_id))
     return runner
-
-
-async def tell(journal: Journal, run_id: str, body: Mapping[str, Any]) -> bool:
-    """Hand an answer to the process that drives a run; False where none does."""
-    return await requests.deliver(journal, run_id, body)

@@ -61,11 +61,7 @@ async def resume(
 def _recovered(
     workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], settings: Settings, *, migrate: bool
 ) -> Runner:
-    if events[-1].type in OVER:
-        raise ProjectError(
-            f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}"
-        )
-
+    refuse_over(run_id, events)
     before = definition_of(events)
     if before.digest == workflow.digest:
         runner = runner_of(workflow, run_id, settings)
@@ -90,6 +86,14 @@ def _recovered(
 
     runner.post(RunMigrated, digest=workflow.digest, spec=to_data(workflow.spec), changes=found)
     return runner
+
+
+def refuse_over(run_id: str, events: Sequence[Event]) -> None:
+    """Raise `ProjectError` where a run has ended for good."""
+    if events[-1].type in OVER:
+        raise ProjectError(
+            f"run `{run_id}` is over ({events[-1].type})", hint=f"look at it: agentflow show {run_id}"
+        )
 
 
 def _lines(items: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agentflow.bounds.amount import Amount, Bound, Number
 from agentflow.exceptions import Problem
@@ -19,23 +18,8 @@ _LIMITS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What came of it: `problems` are limits that no run which ends well fits into, `notes` those of no use."""
-
-    problems: list[Problem]
-    notes: list[str]
-
-
-def against(bound: Bound, least: Bound, budget: Budget | None, *, where: str = "budget") -> Held:
-    """What is to be said of a budget: AF130 where it is too small, AF131 where no run can come to it.
-
-    `bound` is the worst case without budgets.
-    """
-    return Held(problems=list(_below(least, budget, where)), notes=list(_above(bound, budget)))
-
-
-def _below(least: Bound, budget: Budget | None, where: str) -> Iterator[Problem]:
+def below(least: Bound, budget: Budget | None, where: str = "budget") -> Iterator[Problem]:
+    """AF130: limits that no run which ends well fits into; `least` is what such a run needs."""
     for name, limit, amount, words, unit in _limits(least, budget):
         needed = amount.value
         if needed is not None and limit * unit < needed:
@@ -47,7 +31,8 @@ def _below(least: Bound, budget: Budget | None, where: str) -> Iterator[Problem]
             )
 
 
-def _above(bound: Bound, budget: Budget | None) -> Iterator[str]:
+def above(bound: Bound, budget: Budget | None) -> Iterator[str]:
+    """AF131: limits that no run can come to; `bound` is the worst case without budgets."""
     for _, limit, amount, words, unit in _limits(bound, budget):
         if amount.value is not None and limit * unit > amount.value:
             most = f"the {amount.value / unit:g} that a run can come to"

@@ -9,7 +9,7 @@ from typing import Any
 from agentflow.bounds.amount import NOTHING, Amount, capped
 from agentflow.bounds.calls import most_calls, written
 from agentflow.bounds.duration import EXECUTED, attempts, longest, rounds
-from agentflow.spec import Budget, StepSpec
+from agentflow.spec import Budget, StepSpec, agents_in
 
 # US dollars for that many tokens read and written; None where the price is not known.
 Price = Callable[[int, int], float | None]
@@ -52,7 +52,7 @@ def of_leaf(step: StepSpec, place: str, price: Price | None, named: Sequence[str
         parallel=Amount(value=_at_once(step) if step.kind in EXECUTED else 0),
         by_tool=by_tool,
         by_step={} if step.kind == "gather" else {place: 1 + items if step.map is not None else 1},
-        names_model=_names_model(step.options),
+        names_model=any(agent.get("model") for agent in agents_in(step.options)),
     )
     return _spending(load, step, place, price)
 
@@ -156,8 +156,3 @@ def _how(step: StepSpec) -> str:
 
 def _rounds(step: StepSpec) -> str:
     return f" x {rounds(step)} rounds of items" if rounds(step) > 1 else ""
-
-
-def _names_model(options: Mapping[str, Any]) -> bool:
-    nested = [*options.get("handoffs", ()), *options.get("agents_as_tools", ())]
-    return bool(options.get("model")) or any(map(_names_model, nested))

@@ -11,7 +11,7 @@ from agentflow.bounds.heaviest import Scales
 from agentflow.bounds.nesting import nesting_of
 from agentflow.bounds.net import net_of
 from agentflow.bounds.visit import SUMMED, Load, Price, of_leaf, of_workflow, within
-from agentflow.spec import StepSpec, WorkflowSpec
+from agentflow.spec import StepSpec, WorkflowSpec, steps_in
 
 # With more tools in more steps than this, each tool's calls are added up over all steps, also of cases that exclude each other.
 _WEIGHED = 200_000
@@ -152,7 +152,7 @@ class _Frame:
 
 
 def _assumed(spec: WorkflowSpec, load: Load, calling: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    steps = list(_steps(spec, ""))
+    steps = list(steps_in(spec))
     if quiet := [p for p, step in steps if step.kind == "function" and not calling.get(step.call)]:
         yield f"functions that name no tool make no calls: {named(quiet)}"
 
@@ -162,10 +162,3 @@ def _assumed(spec: WorkflowSpec, load: Load, calling: Mapping[str, Sequence[str]
     yield "no process is cut off (a call under way is then made again), and no limit is raised"
     if load.seconds.value is not None:
         yield "a step ends at its timeout, no person is asked within one, and agentflow itself takes no time"
-
-
-def _steps(spec: WorkflowSpec, place: str) -> Iterator[tuple[str, StepSpec]]:
-    for step in spec.steps:
-        yield place + step.id, step
-        if step.workflow is not None:
-            yield from _steps(step.workflow, f"{place}{step.id}/")

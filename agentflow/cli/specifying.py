@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, err, print_json
 from agentflow.exceptions import ProjectError
 from agentflow.schema import workflow_schema
-from agentflow.spec import WorkflowSpec, to_data
+from agentflow.spec import WorkflowSpec, steps_in, to_data
 
 WIDTH = 100
 
@@ -47,7 +46,7 @@ def yaml_of(spec: WorkflowSpec) -> str:
     """The definition as YAML that loads as the same spec; raises `ProjectError` where a function has no name to load it by."""
     import yaml  # only this command writes it
 
-    if nameless := list(_nameless(spec, "")):
+    if nameless := [place for place, step in steps_in(spec) if "<locals>" in step.call]:
         raise ProjectError(
             f"step `{nameless[0]}` is made of a function inside of another, which a file cannot name",
             hint="define it at the top of its module",
@@ -66,12 +65,3 @@ def yaml_of(spec: WorkflowSpec) -> str:
 
     Dumper.add_representer(str, text)
     return yaml.dump(to_data(spec), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
-
-
-def _nameless(spec: WorkflowSpec, path: str) -> Iterator[str]:
-    for step in spec.steps:
-        if "<locals>" in step.call:
-            yield path + step.id
-
-        if step.workflow is not None:
-            yield from _nameless(step.workflow, f"{path}{step.id}/")

@@ -324,9 +324,14 @@ class Account:
 def _unpriced(ledger: Ledger, name: str) -> BudgetExhausted:
     return BudgetExhausted(
         f"`{name}` was not called: its price is not known, so the budget of {_limit(ledger, 'usd')} usd cannot be held",
-        hint=f'give it under `[tool.agentflow.prices]`: "{name}" = {{ input = 0.2, output = 0.8 }} (usd per million '
-        "tokens), or bound `tokens` instead",
+        hint=price_hint(name),
     )
+
+
+def price_hint(model: str) -> str:
+    """How to make known what a model costs."""
+    price = f'"{model}" = {{ input = 0.2, output = 0.8 }} (usd per million tokens)'
+    return f"give it under `[tool.agentflow.prices]`: {price}, or bound `tokens` instead"
 
 
 def recounted(reserved: Mapping[str, Any] | None) -> Hold:

@@ -51,15 +51,8 @@ class Graph:
     start: int
     end: int
     budget: Budget | None
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether a budget here, or in a sub-workflow, limits time."""
-        budgets = (self.budget, *(node.budget for node in self.nodes))
-        children = (node.child for node in self.nodes if node.child is not None)
-        return any(b is not None and b.minutes is not None for b in budgets) or any(
-            c.is_timed for c in children
-        )
+    # Whether a budget here, or in a sub-workflow, limits time.
+    is_timed: bool
 
 
 def compile_graph(spec: WorkflowSpec) -> Graph:
@@ -74,7 +67,10 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
             slots[target] = max(slots[target], edge.slot + 1)
 
     nodes = tuple(_node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps))
-    return Graph(spec.name, nodes, place[spec.start], place[spec.end], spec.budget)
+    budgets = (spec.budget, *(step.budget for step in spec.steps))
+    is_timed = any(budget is not None and budget.minutes is not None for budget in budgets)
+    is_timed = is_timed or any(node.child.is_timed for node in nodes if node.child is not None)
+    return Graph(spec.name, nodes, place[spec.start], place[spec.end], spec.budget, is_timed)
 
 
 def _node(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agentflow.context import Verdict
 from agentflow.engine.state import Activation, Question
-from agentflow.engine.writing import written
 from agentflow.events import ApprovalAsked, Payload
 
 if TYPE_CHECKING:
@@ -92,10 +91,9 @@ class People:
         self._asking: dict[str, list[str]] = {}
 
     async def ask(
-        self, step: str, tool: str, arguments: Mapping[str, Any], *, nth: int, prompt: str, around: list[str]
+        self, step: str, tool: str, subject: Payload, *, nth: int, prompt: str, around: list[str]
     ) -> Verdict:
-        """The answer to whether a call may be made: a recorded one, or one that is waited for."""
-        subject = written(dict(arguments), f"what `{tool}` was asked")
+        """The answer to whether a call with these arguments may be made: a recorded one, or one that is waited for."""
         digest = call_digest(tool, subject, nth)
         known = next((q for q in self._runner.state.active[step].questions if q.digest == digest), None)
         if known is not None and known.verdict is not None:

@@ -144,11 +144,9 @@ class Record:
             made.remove(found)
             return found
 
-        return (
-            entry
-            if entry is not None and entry.outcome is not None and entry.outcome.error is not None
-            else None
-        )
+        # Nothing equal was made and is left; what remains is a call that failed, which fails again.
+        failed = entry is not None and entry.outcome is not None and entry.outcome.error is not None
+        return entry if failed else None
 
     def unserved(self, kind: str, parent: bytes, served: Mapping[bytes, Any]) -> int:
         """How many finished calls of this kind the record holds under `parent` that were not asked for again."""

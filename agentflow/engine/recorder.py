@@ -205,7 +205,7 @@ class StepRecorder:
             return await self._runner.people.ask(
                 self._activation.id,
                 tool,
-                arguments,
+                request,
                 nth=self._asked[alike],
                 prompt=prompt,
                 around=self._around(),

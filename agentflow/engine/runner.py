@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,6 @@ class Runner:
         self._driver: asyncio.Task[Any] | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
-        self.waivers = Waivers(program.spec)
         self._is_timed = program.graph.is_timed
         self._is_immediate = bool(getattr(journal, "is_immediate", False))
         self.making = threading.RLock()
@@ -167,6 +167,11 @@ class Runner:
             attributes=attributes or {},
             bound=bound,
         )
+
+    @cached_property
+    def waivers(self) -> Waivers:
+        """What the definition allows; looked at only where a tool comes that the check did not see."""
+        return Waivers(self.program.spec)
 
     @property
     def ledger(self) -> Ledger:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from agentflow.spec import StepSpec, WorkflowSpec
+from agentflow.spec import StepSpec, WorkflowSpec, agents_in
 from agentflow.tools import Tool
 
 # What content can be, of which somebody ought to know where it goes.
@@ -159,7 +159,6 @@ def _given(options: Mapping[str, Any]) -> Iterator[str]:
     Those share what they know: one that takes over goes on with all that was said, and one that is asked is told of
     it and answers into it, again and again.
     """
-    yield from options.get("tools", ())
-    yield from (f"mcp:{server}" for server in options.get("mcp_servers", ()))
-    for below in (*options.get("handoffs", ()), *options.get("agents_as_tools", ())):
-        yield from _given(below)
+    for agent in agents_in(options):
+        yield from agent.get("tools", ())
+        yield from (f"mcp:{server}" for server in agent.get("mcp_servers", ()))

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentflow.evidence import Answer, Evidence
 from agentflow.exceptions import Problem, ProjectError
-from agentflow.spec import WorkflowSpec
+from agentflow.spec import StepSpec, WorkflowSpec, agents_in, steps_in
 from agentflow.typeref import resolve_type, short_name
 
 _EMBEDDED = "embedded"
@@ -20,24 +20,15 @@ def cannot_produce(spec: WorkflowSpec, model: object) -> list[Problem]:
     Only of the embedded model is it known beforehand: it writes evidence, cited answers, labels (enums and booleans)
     and programs. A step that names a model of its own is judged by that.
     """
-    return list(_asked(spec, str(model), ""))
+    asking = [(place, step) for place, step in steps_in(spec) if step.kind in ("planner", "agent")]
+    return [problem for place, step in asking for problem in _asked(place, step, str(model))]
 
 
-def _asked(spec: WorkflowSpec, model: str, prefix: str) -> Iterator[Problem]:
-    for step in spec.steps:
-        if step.workflow is not None:
-            yield from _asked(step.workflow, model, f"{prefix}{step.id}/")
-        elif step.kind in ("planner", "agent"):
-            for name, gives, named in _agents({"name": step.id, "gives": step.gives, **step.options}):
-                if (named or model) == _EMBEDDED and not _writes(gives):
-                    yield _problem(f"{prefix}{step.id}", name if name != step.id else "", gives)
-
-
-def _agents(options: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Name, output type and model of an agent and of those below it."""
-    yield options.get("name", ""), options.get("gives", "str"), options.get("model", "")
-    for below in (*options.get("handoffs", ()), *options.get("agents_as_tools", ())):
-        yield from _agents(below)
+def _asked(place: str, step: StepSpec, model: str) -> Iterator[Problem]:
+    for agent in agents_in({"name": step.id, "gives": step.gives, **step.options}):
+        name, gives = agent.get("name", ""), agent.get("gives", "str")
+        if (agent.get("model") or model) == _EMBEDDED and not _writes(gives):
+            yield _problem(place, name if name != step.id else "", gives)
 
 
 def _problem(step: str, agent: str, gives: str) -> Problem:

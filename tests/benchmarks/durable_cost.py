@@ -1,4 +1,4 @@
-"""What durability costs: `python tests/benchmarks/durable_cost.py [--json]`.
+"""What durability costs: `python -m tests.benchmarks.durable_cost [--json]`.
 
 CPU and wall microseconds per durable step beside a raw SQLite commit of as many rows, interleaved in one run; events and
 bytes per step; and how long it takes to fold and resume a run of 10,000 events. Medians (min-max) of seven samples.
@@ -15,47 +15,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from agentflow import Approval, Decision, Settings, SqliteJournal, Workflow, each, resume, run, step
+from agentflow import Approval, Decision, Settings, SqliteJournal, Workflow, each, resume, run
 from agentflow.app import compile_workflow
 from agentflow.engine.recovery import recover
 from agentflow.engine.runner import Runner
 from agentflow.spec import to_data
-from agentflow.steps.function import FunctionStep
+from tests.benchmarks.engine_cost import chain, count, same, split
 
 SAMPLES, STEPS, ITEMS = 7, 100, 4997
 Sync = Literal["NORMAL", "FULL"]
-
-
-async def _same(number: int) -> int:
-    return number
-
-
-@step
-async def split(number: int) -> list[int]:
-    return list(range(number))
-
-
-@step
-async def same(number: int) -> int:
-    return number
-
-
-@step
-async def count(numbers: list[int]) -> int:
-    return len(numbers)
-
-
-def chain(length: int) -> Workflow[int, int]:
-    """A workflow of `length` steps in a row."""
-    steps = [FunctionStep[int, int](_same) for _ in range(length)]
-    for number, one in enumerate(steps):
-        one.name = f"s{number}"
-
-    return Workflow("chain", start=steps[0], end=steps[-1], edges=[a >> b for a, b in pairwise(steps)])
 
 
 sign = Approval("sign", of=int)

@@ -22,7 +22,7 @@ from agentflow import (
     step,
     tool,
 )
-from agentflow.bounds import Bound, against, least, worst_case
+from agentflow.bounds import Bound, above, below, least, worst_case
 from agentflow.path import Path, Step
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from tests.definition.sound import Again, last, one, spread, total, two
@@ -310,8 +310,8 @@ def _edge(source: str, target: str, on: str | None = None, at_most: int | None =
 
 
 def held(spec: WorkflowSpec, budget: Budget) -> tuple[Sequence[Any], list[str]]:
-    found = against(worst_case(spec, with_budget=False), least(spec), budget, where="workflow `w`")
-    return found.problems, found.notes
+    problems = list(below(least(spec), budget, where="workflow `w`"))
+    return problems, list(above(worst_case(spec, with_budget=False), budget))
 
 
 def test_a_budget_below_what_every_run_needs_is_a_problem() -> None:
