@@ -125,7 +125,7 @@ class Guard:
             policy=self.policy(),
             resolver=self._resolver(),
             timeout=timeout,
-            verify=_tls(),
+            verify=tls(),
             # A proxy would look the name up by itself, out of the guard's sight.
             trust_env=False,
             # Other encodings can grow beyond bounds within one read.
@@ -207,9 +207,10 @@ def check_status(response: httpx.Response) -> None:
     status = response.status_code
     wait = retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and wait is not None):
-        when = "later" if wait is None else f"in {wait:.0f} s"
         raise RateLimited(
-            f"`{response.url}` answered {status}: it is asked too often", hint=f"try again {when}"
+            f"`{response.url}` answered {status}: it is asked too often",
+            hint="try again later" if wait is None else f"try again in {wait:.0f} s",
+            retry_after=wait,
         )
 
     if not response.is_success:
@@ -311,7 +312,7 @@ def _table() -> AddressTable:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """The certificates that servers are held to; reading them takes longer than a request."""
     import httpx
 
