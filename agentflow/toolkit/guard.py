@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -134,15 +134,24 @@ class Guard:
 
     @asynccontextmanager
     async def follow(
-        self, client: httpx.AsyncClient, request: httpx.Request, *, redirects: int = 5
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        *,
+        redirects: int = 5,
+        approve: Callable[[str], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[httpx.Response, None]:
         """The response to `request`, whose body is still to be read, after at most `redirects` redirects, each checked.
 
+        `approve` is awaited with each address before it is asked for, and raises what is then raised here.
         Raises `AddressRefused`, `NetworkUnavailable`, `ToolTimeout`, or `ToolError`, also while the body is read.
         """
         url = str(request.url)
         async with faults(url):
             for _ in range(redirects + 1):
+                if approve is not None:
+                    await approve(str(request.url))
+
                 response = await _sent(client, request)
                 try:
                     # Followed here: the client would first read the body of a redirect, of whatever size.
@@ -178,8 +187,11 @@ def request(client: httpx.AsyncClient, method: str, url: str, **parts: Any) -> h
         raise _no_address(url, error) from error
 
 
-async def receive(response: httpx.Response, *, max_bytes: int) -> bytes:
-    """The body of `response`, decompressed; raises `FileUnreadable` beyond `max_bytes` of that, or if it is cut short."""
+async def receive(response: httpx.Response, *, max_bytes: int, cut: bool = False) -> bytes:
+    """The body of `response`, decompressed; raises `FileUnreadable` beyond `max_bytes` of that, or if it ends too early.
+
+    With `cut` a larger body is no error, and its first `max_bytes` are what is given.
+    """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
         raise FileUnreadable(f"`{response.url}` is compressed as `{encoding}`, which was not asked for")
@@ -191,6 +203,9 @@ async def receive(response: httpx.Response, *, max_bytes: int) -> bytes:
         async for chunk in response.aiter_raw():
             room = max_bytes - len(body) + 1
             body += inflate.decompress(chunk, room) if inflate else chunk
+            if len(body) > max_bytes and cut:
+                return bytes(body[:max_bytes])
+
             if len(body) > max_bytes:
                 raise FileUnreadable(f"`{response.url}` is larger than {max_bytes:,} bytes")
     except zlib.error as error:

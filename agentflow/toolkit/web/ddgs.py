@@ -171,7 +171,7 @@ def _probe(engines: Sequence[Engine], resolver: Resolver | None) -> None:
 def _ask(engine: Engine, query: Query, limit: float) -> list[Hit]:
     """The hits of one engine. Blocks; the package's own timeout ends the thread soon after `limit`."""
     from ddgs.exceptions import DDGSException
-    from lxml.etree import LxmlError  # type: ignore[import-untyped]
+    from lxml.etree import LxmlError
 
     asked = engine(proxy=os.environ.get("DDGS_PROXY"), timeout=max(1, round(limit)))
     client = EngineClient(asked.http_client)

@@ -68,7 +68,8 @@ class WebSearch:
         ddgs = Ddgs(_names(backends), news=_names(news_backends), backoff=self._backoff, resolver=resolver)
         made: dict[str, Provider] = {p.name: p for p in (ddgs, SearXng(), Brave(), Tavily())}
         self._providers = [_provider(provider, made) for provider in providers]
-        self._region, self._safe = region, safe
+        self._region = region
+        self._safe: SafeSearch = safe
         self._timeout = timeout
         self._keep = keep
         self._clock = clock
