@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _LOOKUP_SECONDS = 5
 _LONGEST_WAIT = 86_400.0  # seconds; what a server asks beyond that is not waited for
+_OVERHEAD = 65_536  # bytes that compression may add to what it cannot make smaller
 _SHOWN = 200  # characters of an address in an error
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # Never sent on to another host by a redirect: the three of HTTP itself, and those that services have made usual.
@@ -113,6 +114,10 @@ class Guard:
         policy, named = self.policy(), f"[{host}]" if ":" in host else host
         async with faults(f"{named}:{port}"):
             target = policy.check_url(f"http://{named}:{port}/")
+            # A "host" with a slash in it would have pushed the port out of sight.
+            if target.port != port:
+                raise _no_address(f"{named}:{port}", ValueError("that is no name of a host"))
+
             found = await asyncio.to_thread(resolve, target, policy=policy, resolver=self._resolver())
             return [str(address.ip) for address in found]
 
@@ -199,15 +204,21 @@ async def receive(response: httpx.Response, *, max_bytes: int, cut: bool = False
     # 47: the largest window, with the header of gzip or of zlib.
     inflate = None if encoding in {"identity", ""} else zlib.decompressobj(47)
     body = bytearray()
+    left = max_bytes + _OVERHEAD
     try:
         async for chunk in response.aiter_raw():
+            # What comes in is counted too: a stream may go on for ever and hold nothing.
+            left -= len(chunk)
             room = max_bytes - len(body) + 1
             body += inflate.decompress(chunk, room) if inflate else chunk
             if len(body) > max_bytes and cut:
                 return bytes(body[:max_bytes])
 
-            if len(body) > max_bytes:
-                raise FileUnreadable(f"`{response.url}` is larger than {max_bytes:,} bytes")
+            if len(body) > max_bytes or left < 0:
+                raise FileUnreadable(f"`{_short(str(response.url))}` is larger than {max_bytes:,} bytes")
+
+            if inflate and inflate.eof:
+                break
     except zlib.error as error:
         raise FileUnreadable(f"`{response.url}` is not the `{encoding}` that it claims: {error}") from error
 
@@ -223,13 +234,13 @@ def check_status(response: httpx.Response) -> None:
     wait = retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and wait is not None):
         raise RateLimited(
-            f"`{response.url}` answered {status}: it is asked too often",
+            f"`{_short(str(response.url))}` answered {status}: it is asked too often",
             hint="try again later" if wait is None else f"try again in {wait:.0f} s",
             retry_after=wait,
         )
 
     if not response.is_success:
-        raise ToolError(f"`{response.url}` answered {status} {response.reason_phrase}".rstrip())
+        raise ToolError(f"`{_short(str(response.url))}` answered {status} {response.reason_phrase}".rstrip())
 
 
 def retry_after(value: str | None) -> float | None:
@@ -331,7 +342,7 @@ def tls() -> ssl.SSLContext:
     """The certificates that servers are held to; reading them takes longer than a request."""
     import httpx
 
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context()
 
 
 def _require() -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from agentflow.exceptions import (
 )
 from agentflow.toolkit.web import PageReader, WebSearch, fetch_page
 from agentflow.toolkit.web.passages import passages
+from tests.toolkit.hostile_urls import HOSTILE, OPEN_NETWORK, Ground, Hostile, ground, resolver
 from tests.toolkit.sites import Reply, Site, names
 from tools import web as tools_web
 
@@ -383,6 +384,12 @@ async def test_no_provider_is_an_error() -> None:
 # Pages
 
 
+@pytest.fixture(scope="module")
+def field() -> Iterator[Ground]:
+    with ground() as made:
+        yield made
+
+
 PAGE = """<html><head><title>Repair
  service</title></head><body><nav><a href="/">Home</a></nav><main><article><h1>Repairs</h1>
 <p>We mend tents, packs and stoves in our workshop in Leeds, and we have done so since the year 1994.</p>
@@ -507,73 +514,14 @@ async def test_redirect_to_a_refused_address(site: Site, target: str) -> None:
     assert site.asked == ["/"]
 
 
-HOSTILE = [
-    "http://127.0.0.1:{port}/",
-    "http://localhost:{port}/",
-    "http://LOCALHOST.:{port}/",
-    "http://127.1:{port}/",
-    "http://2130706433:{port}/",
-    "http://0x7f000001:{port}/",
-    "http://0177.0.0.1:{port}/",
-    "http://0.0.0.0:{port}/",
-    "http://0:{port}/",
-    "http://[::1]:{port}/",
-    "http://[::]:{port}/",
-    "http://[::ffff:127.0.0.1]:{port}/",
-    "http://[::ffff:7f00:1]:{port}/",
-    "http://[64:ff9b::7f00:1]:{port}/",
-    "http://[2002:7f00:1::]:{port}/",
-    "http://127.0.0.1.nip.example:{port}/",
-    "http://both.example:{port}/",
-    "http://six.example:{port}/",
-    "http://metadata.example:{port}/",
-    "http://169.254.169.254:{port}/latest/meta-data/",
-    "http://10.0.0.1:{port}/",
-    "http://172.16.0.1:{port}/",
-    "http://192.168.0.1:{port}/",
-    "http://100.64.0.1:{port}/",
-    "http://[fe80::1]:{port}/",
-    "http://[fd00::1]:{port}/",
-    "http://good.example@127.0.0.1:{port}/",
-    "http://user:word@good.example:{port}/",
-    "http://127.0.0.1:{port}\\@good.example/",
-    "http://①②⑦.⓪.⓪.①:{port}/",
-    "http://good.example:22/",
-    "http://127.0.0.1%00.example:{port}/",
-    "http://127.0.0.1\t:{port}/",
-    "file:///etc/passwd",
-    "gopher://127.0.0.1:{port}/",
-    "data:text/plain,hello",
-    "//127.0.0.1:{port}/",
-    "127.0.0.1:{port}/",
-    "http:///",
-    "http://good.example:99999/",
-    "",
-    "http://" + "a" * 300 + ".example/",
-    "http://good.example/" + "a" * 10_000,
-]
-
-
-@pytest.mark.parametrize("url", HOSTILE)
-async def test_no_private_address_is_reached(site: Site, url: str) -> None:
+@pytest.mark.parametrize("hostile", HOSTILE, ids=str)
+async def test_no_private_address_is_reached(field: Ground, hostile: Hostile) -> None:
     """However an address of this machine or of a private network is written, nothing is asked there."""
-    known = {
-        "localhost": ["127.0.0.1"],
-        "LOCALHOST.": ["127.0.0.1"],
-        "localhost.": ["127.0.0.1"],
-        "127.0.0.1.nip.example": ["127.0.0.1"],
-        "both.example": ["93.184.216.34", "127.0.0.1"],
-        "six.example": ["::1"],
-        "metadata.example": ["169.254.169.254"],
-        "127.1": ["127.0.0.1"],
-        "0": ["0.0.0.0"],
-        "2130706433": ["127.0.0.1"],
-        "0x7f000001": ["127.0.0.1"],
-    }
+    reading = PageReader(ports=[field.port], networks=[OPEN_NETWORK], resolver=resolver(hostile.answers))
     with pytest.raises(AddressRefused):
-        await reader(site, networks=[], resolver=names(known))(url.format(port=site.port))
+        await reading(hostile.url(field.port))
 
-    assert site.asked == []
+    assert (field.seen, field.asked) == ([], [])
 
 
 async def test_name_is_looked_up_once(site: Site) -> None:

@@ -369,6 +369,23 @@ async def test_what_none_can_do_is_an_error() -> None:
         await WebSearch([plain])("tent", news=True)
 
 
+async def test_long_query_is_not_cut_in_silence(site: Site) -> None:
+    """Services take no more than 400 characters: a longer query goes to one that takes it, or is an error."""
+    services: list[Any] = [Brave(base=site.url), Tavily(base=site.url)]
+    with pytest.raises(ToolArgumentsInvalid, match="`tavily` has no queries of over 400 characters"):
+        await WebSearch(services)("tent " * 100)
+
+    assert len(await WebSearch([*services, Fixed("own", [hit("https://a.example/")])])("tent " * 100)) == 1
+    assert site.received == []
+
+
+async def test_hit_is_no_longer_than_a_passage() -> None:
+    """An engine that sends a book as one hit is cut."""
+    (found,) = await WebSearch([Fixed("own", [hit("https://a.example/", "x" * 100_000)])])("tent")
+
+    assert len(found.text) == 4_000
+
+
 @pytest.mark.parametrize(
     ("settings", "asked", "lacks"),
     [
@@ -504,6 +521,7 @@ async def test_settings_are_checked() -> None:
     """A region, a safe search or a time range that is none is an error before anyone is asked."""
     wrong: Sequence[tuple[dict[str, Any], type[Exception]]] = (
         ({"region": "english"}, ProjectError),
+        ({"region": "en-us-x"}, ProjectError),
         ({"safe": "very"}, UnknownName),
         ({"news_backends": "auto"}, ProjectError),
         ({"providers": ["bing"]}, UnknownName),

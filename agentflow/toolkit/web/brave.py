@@ -34,8 +34,7 @@ class Brave:
         return "" if self._key.is_set() else self._key.name
 
     def lacks(self, query: Query) -> str:
-        del query
-        return ""
+        return f"queries of over {_LONGEST} characters" if len(query.text) > _LONGEST else ""
 
     async def find(self, query: Query, *, seconds: float) -> list[Hit]:
         kind = "news" if query.news else "web"
@@ -71,7 +70,7 @@ class Brave:
 
 def _parameters(query: Query) -> dict[str, str]:
     asked = {
-        "q": query.text[:_LONGEST],
+        "q": query.text,
         "count": str(min(query.wanted, _MOST)),
         "safesearch": query.safe,
         "text_decorations": "false",

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agentflow.exceptions import AddressRefused, FileUnreadable, MissingExtra, ToolError, ToolTimeout
+from agentflow.exceptions import AddressRefused, FileUnreadable, MissingExtra, ToolTimeout
 from agentflow.toolkit import guard
 from agentflow.toolkit.guard import Guard
-
-if TYPE_CHECKING:
-    from protego import Protego
 
 AGENT = "agentflow"
 """The name by which a robots.txt may speak of these programs."""
@@ -22,7 +18,7 @@ _READ = 512 * 1024  # bytes; RFC 9309 (2.5) asks for 500 KiB at least
 _SECONDS = 5.0
 _KEPT = 24 * 3600.0  # seconds; the most that RFC 9309 (2.4) allows
 _KEPT_UNREACHABLE = 120.0
-_SITES = 512
+_SITES = 128
 
 
 class Robots:
@@ -31,7 +27,8 @@ class Robots:
     def __init__(self, guarded: Guard, *, clock: Callable[[], float] = monotonic) -> None:
         self._guard = guarded
         self._clock = clock
-        self._known: dict[str, tuple[float, Protego | str]] = {}
+        # The text and not what is made of it, which can take forty times the room.
+        self._known: dict[str, tuple[float, bytes | str]] = {}
 
     async def check(self, url: str) -> None:
         """Raise `AddressRefused` if the site of `url` asks programs not to fetch it, or cannot say whether it does."""
@@ -47,20 +44,20 @@ class Robots:
                 f"`{url}` is not fetched, as {said}", hint="try again later, or use another source"
             )
 
-        if not await asyncio.to_thread(said.can_fetch, url, AGENT):
+        if not await asyncio.to_thread(_allows, said, url):
             raise AddressRefused(
                 f"`{url}` is not fetched: the robots.txt of `{parts.netloc}` asks programs not to",
                 hint="use another source",
             )
 
-    async def _ask(self, url: str) -> Protego | str:
+    async def _ask(self, url: str) -> bytes | str:
         """What the site says; why it is not known, where that means that nothing may be fetched."""
         try:
             async with asyncio.timeout(_SECONDS):
                 status, body = await self._fetch(url)
         except (AddressRefused, FileUnreadable):
             # It leads nowhere that may be read, which is the same as having none (RFC 9309, 2.3.1.2 and 2.3.1.3).
-            return await asyncio.to_thread(_parsed, b"")
+            return b""
         except (TimeoutError, ToolTimeout):
             return f"`{url}` gave no answer within {_SECONDS:g} s"
 
@@ -68,7 +65,7 @@ class Robots:
         if status == 429 or status >= 500:
             return f"`{url}` answered {status}"
 
-        return await asyncio.to_thread(_parsed, body if 200 <= status < 300 else b"")
+        return body if 200 <= status < 300 else b""
 
     async def _fetch(self, url: str) -> tuple[int, bytes]:
         async with self._guard.client(timeout=_SECONDS) as client:
@@ -76,11 +73,11 @@ class Robots:
             async with self._guard.follow(client, request) as response:
                 return response.status_code, await guard.receive(response, max_bytes=_READ, cut=True)
 
-    def _recall(self, site: str) -> Protego | str | None:
+    def _recall(self, site: str) -> bytes | str | None:
         until, said = self._known.get(site, (0.0, ""))
         return said if site in self._known and self._clock() < until else None
 
-    def _remember(self, site: str, said: Protego | str) -> None:
+    def _remember(self, site: str, said: bytes | str) -> None:
         kept = _KEPT_UNREACHABLE if isinstance(said, str) else _KEPT
         self._known.pop(site, None)
         self._known[site] = (self._clock() + kept, said)
@@ -88,13 +85,10 @@ class Robots:
             del self._known[next(iter(self._known))]
 
 
-def _parsed(body: bytes) -> Any:
+def _allows(text: bytes, url: str) -> bool:
     try:
         from protego import Protego
     except ImportError:
         raise MissingExtra("tools", "protego") from None
 
-    try:
-        return Protego.parse(body.decode("utf-8", "replace").lstrip("\ufeff"))
-    except (ValueError, RecursionError) as error:
-        raise ToolError(f"a robots.txt cannot be read: {error}") from error
+    return Protego.parse(text.decode("utf-8", "replace").lstrip("\ufeff")).can_fetch(url, AGENT)

@@ -29,7 +29,8 @@ from agentflow.toolkit.web.tavily import Tavily
 
 _REMEMBERED = 256
 _MOST = 20
-_REGION = re.compile(r"[a-z]{2}-[a-z]{2}(-[a-z]{2,4})?")
+_REGION = re.compile(r"[a-z]{2}-[a-z]{2,3}")
+_LONGEST_TEXT, _LONGEST_TITLE = 4_000, 300  # characters of a hit; an engine may send any number
 
 
 class WebSearch:
@@ -213,10 +214,10 @@ def _evidence(hit: Hit, rank: int, now: str) -> Evidence:
     published = f", published {hit.published}" if hit.published else ""
     return Evidence(
         # A page may be listed without any passage; its title is then all that is known of it.
-        text=hit.text or hit.title,
+        text=(hit.text or hit.title)[:_LONGEST_TEXT],
         source=hit.url,
         place=f"result {rank} of {hit.engine}{published}",
-        title=hit.title,
+        title=hit.title[:_LONGEST_TITLE],
         tool="web_search",
         at=now,
         trust="untrusted",

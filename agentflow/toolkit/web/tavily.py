@@ -34,6 +34,9 @@ class Tavily:
         return "" if self._key.is_set() else self._key.name
 
     def lacks(self, query: Query) -> str:
+        if len(query.text) > _LONGEST:
+            return f"queries of over {_LONGEST} characters"
+
         return "strict safe search" if query.safe == "strict" else ""
 
     async def find(self, query: Query, *, seconds: float) -> list[Hit]:
@@ -65,7 +68,7 @@ class Tavily:
 
 def _body(query: Query) -> dict[str, Any]:
     asked: dict[str, Any] = {
-        "query": query.text[:_LONGEST],
+        "query": query.text,
         "max_results": min(query.wanted, _MOST),
         "topic": "news" if query.news else "general",
     }
