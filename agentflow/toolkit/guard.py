@@ -169,7 +169,7 @@ class Guard:
                     await response.aclose()
 
             raise AddressRefused(
-                f"`{url}` redirects more than {redirects} times, now to `{request.url}`",
+                f"`{_short(url)}` redirects more than {redirects} times, now to `{_short(str(request.url))}`",
                 hint="open the address that it leads to, if it may be opened",
             )
 
@@ -295,7 +295,9 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
         if "location header" not in str(error):
             raise
 
-        raise AddressRefused(f"`{request.url}` redirects to what is no address: {error}") from error
+        raise AddressRefused(
+            f"`{_short(str(request.url))}` redirects to what is no address: {error}"
+        ) from error
 
 
 def _refused(url: str, error: Exception) -> AddressRefused:

@@ -360,6 +360,18 @@ async def test_hostile_page_harms_nobody(site: Site, name: str, monkeypatch: pyt
     extractors.close()
 
 
+async def test_text_holds_only_what_text_can_hold(site: Site) -> None:
+    """Controls and halves of characters are left out, so that a page can be written down."""
+    site.replies["/x"] = Reply(
+        b"<html><title>a&#1;</title><body><p>one&#xd800;\0two &#x1b;three</p></body></html>"
+    )
+    site.replies["/y"] = Reply(b"one\0\x1b two\n\tthree\xed\xa0\x80", headers=PLAIN)
+    for path in ("/x", "/y"):
+        (hit,) = await reader(site)(f"{site.url}{path}")
+        assert not set(hit.text + hit.title) & {"\0", "\1", "\x1b", "\ud800"}
+        assert "three" in hit.text.encode().decode()
+
+
 async def test_fragment_without_a_page_around_it_is_read(site: Site) -> None:
     """A line of HTML that is no whole page still has its text."""
     site.replies["/x"] = Reply(b"<p>Back at  nine</p>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from agentflow.exceptions import (
+    MissingExtra,
     NetworkUnavailable,
     ProjectError,
     RateLimited,
@@ -379,11 +381,34 @@ async def test_long_query_is_not_cut_in_silence(site: Site) -> None:
     assert site.received == []
 
 
-async def test_hit_is_no_longer_than_a_passage() -> None:
-    """An engine that sends a book as one hit is cut."""
-    (found,) = await WebSearch([Fixed("own", [hit("https://a.example/", "x" * 100_000)])])("tent")
+async def test_hit_is_a_passage_whatever_was_sent(site: Site) -> None:
+    """Of a book that comes as one hit the beginning is kept, characters that no text holds are not, nor odd addresses."""
+    row = {
+        "url": "https://a.example/",
+        "title": "a\nb" * 500,
+        "content": "x\ud800\x00y" * 10_000,
+        "engine": "e\x1b\n" * 90,
+        "publishedDate": "d" * 90,
+    }
+    odd = [
+        {"url": f"https://{url}"} for url in ("a.example/" + "x" * 3000, "b.example/ x", "c.example/\ud800\n")
+    ]
+    site.replies["/search"] = in_json({"results": [*odd, row]})
+    (found,) = await WebSearch([SearXng(site.url)])("tent")
 
-    assert len(found.text) == 4_000
+    assert found.text == "xy" * 2_000
+    assert (len(found.title), len(found.place.split("published ")[1])) == (300, 40)
+    assert all(part.isprintable() for part in (found.title, found.place, found.source))
+
+
+async def test_missing_package_does_not_lose_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one provider found something, it does not matter that the package for the next one is missing."""
+    monkeypatch.setitem(sys.modules, "ddgs.engines", None)
+    search = WebSearch([Fixed("own", [hit("https://a.example/")], []), "ddgs"])
+
+    assert len(await search("tent")) == 1
+    with pytest.raises(MissingExtra):
+        await search("stove")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ _NEVER = re.compile(
     r"(?i)utf-?7|utf_7|rot|hex|base64|zip|zlib|bz2|quopri|uu|idna|punycode|unicode|escape|undefined|mbcs|oem"
 )
 
+# Controls but for tabs and line ends, halves of pairs, and what Unicode has set aside: no text holds them, and what keeps
+# texts trips over them.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def clean(text: str) -> str:
+    """`text` without the characters that no text holds."""
+    return _UNFIT.sub("", text)
+
 
 def decoded(body: bytes, declared: str | None = None) -> str:
     """`body` as text; `declared` is the charset of the HTTP header, which a byte order mark outweighs.

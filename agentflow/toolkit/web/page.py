@@ -18,7 +18,7 @@ from agentflow.toolkit import guard
 from agentflow.toolkit.guard import Guard
 from agentflow.toolkit.lookup import Resolver
 from agentflow.toolkit.web.cache import Page, PageCache
-from agentflow.toolkit.web.charset import decoded
+from agentflow.toolkit.web.charset import clean, decoded
 from agentflow.toolkit.web.download import Download, age_of, kind_of, may_keep
 from agentflow.toolkit.web.extraction import Extractors
 from agentflow.toolkit.web.passages import Passage, passages
@@ -160,6 +160,7 @@ class PageReader:
         if download.kind == "html":
             title, text = await _content(download.url, text)
 
+        title, text = clean(title), clean(text)
         if not text.strip():
             raise FileUnreadable(
                 f"`{download.url}` holds no text",

@@ -12,6 +12,7 @@ from typing import get_args
 from agentflow.context import operation
 from agentflow.evidence import Evidence
 from agentflow.exceptions import (
+    MissingExtra,
     NetworkUnavailable,
     ProjectError,
     RateLimited,
@@ -22,6 +23,7 @@ from agentflow.exceptions import (
 from agentflow.toolkit.lookup import Resolver
 from agentflow.toolkit.web.backoff import Backoff
 from agentflow.toolkit.web.brave import Brave
+from agentflow.toolkit.web.charset import clean
 from agentflow.toolkit.web.ddgs import Ddgs
 from agentflow.toolkit.web.provider import Hit, Provider, Query, SafeSearch, TimeRange, combined, same_page
 from agentflow.toolkit.web.searxng import SearXng
@@ -30,7 +32,7 @@ from agentflow.toolkit.web.tavily import Tavily
 _REMEMBERED = 256
 _MOST = 20
 _REGION = re.compile(r"[a-z]{2}-[a-z]{2,3}")
-_LONGEST_TEXT, _LONGEST_TITLE = 4_000, 300  # characters of a hit; an engine may send any number
+_LONGEST_TEXT, _LONGEST_URL = 4_000, 2_048  # characters of a hit; an engine may send any number
 
 
 class WebSearch:
@@ -122,6 +124,12 @@ class WebSearch:
             except ToolError as fault:
                 faults.append(fault)
                 continue
+            except MissingExtra:
+                # What others found is not lost for a package that is not there.
+                if not found:
+                    raise
+
+                continue
 
             for item in more:
                 found.setdefault(same_page(item.source), item)
@@ -197,7 +205,7 @@ async def _asked(provider: Provider, query: Query, seconds: float) -> list[Evide
     request |= {"time_range": query.time_range} if query.time_range else {}
     request |= {"news": "yes"} if query.news else {}
     async with operation("retrieval", provider.name, request=request, top_k=query.wanted) as record:
-        hits = await provider.find(query, seconds=seconds)
+        hits = [hit for hit in await provider.find(query, seconds=seconds) if _is_address(hit.url)]
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = [_evidence(hit, rank, now) for rank, hit in enumerate(hits, start=1)]
         record.result = found
@@ -211,18 +219,26 @@ def _ranked(found: list[Evidence]) -> list[Evidence]:
 
 
 def _evidence(hit: Hit, rank: int, now: str) -> Evidence:
-    published = f", published {hit.published}" if hit.published else ""
+    published = f", published {_line(hit.published, 40)}" if hit.published else ""
     return Evidence(
         # A page may be listed without any passage; its title is then all that is known of it.
-        text=(hit.text or hit.title)[:_LONGEST_TEXT],
+        text=clean(hit.text or hit.title)[:_LONGEST_TEXT],
         source=hit.url,
-        place=f"result {rank} of {hit.engine}{published}",
-        title=hit.title[:_LONGEST_TITLE],
+        place=f"result {rank} of {_line(hit.engine, 60)}{published}",
+        title=_line(hit.title, 300),
         tool="web_search",
         at=now,
         trust="untrusted",
         score=1 / rank,
     )
+
+
+def _line(text: str, most: int) -> str:
+    return " ".join(clean(text).split())[:most]
+
+
+def _is_address(url: str) -> bool:
+    return len(url) <= _LONGEST_URL and url.isprintable() and " " not in url
 
 
 def _told(fault: ToolError) -> ToolError:
