@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -333,6 +334,43 @@ async def test_one_that_refused_is_left_alone_until_its_time() -> None:
     now[0] = 90.0
     assert len(await search("tent")) == 1
     assert len(refusing.queries) == 2
+
+
+async def test_engine_and_service_of_one_name_are_two(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the API of Brave refuses says nothing about the engine of that name, which is asked all the same."""
+    from ddgs.engines.brave import Brave as BraveEngine
+
+    monkeypatch.setattr(BraveEngine, "search_url", f"{site.url}/brave")
+    site.replies["/res/v1/web/search"] = Reply(b"", 429)
+    site.replies["/brave"] = Reply(b"<html><body>nothing</body></html>")
+    with pytest.raises(RateLimited, match="`brave` answered 429"):
+        await WebSearch([Brave(base=site.url), "ddgs"], backends="brave", resolver=names({}))("tent")
+
+    assert [path.partition("?")[0] for path in site.asked] == ["/res/v1/web/search", "/brave"]
+
+
+async def test_answer_with_a_gap_is_not_kept() -> None:
+    """What was found while somebody failed is given, and asked for again the next time."""
+    own = Fixed("own", [hit("https://a.example/")], [hit("https://a.example/")])
+    other = Fixed("other", ToolTimeout("slow"), [hit("https://b.example/")])
+    search = WebSearch([own, other])
+
+    assert [len(await search("tent")) for _ in range(3)] == [1, 2, 2]
+
+
+async def test_no_hits_is_not_claimed_of_those_that_were_not_asked() -> None:
+    """Where the time is used up before all were asked, an empty list would be a lie."""
+
+    class Slow(Fixed):
+        async def find(self, query: Query, *, seconds: float) -> list[Hit]:
+            time.sleep(seconds)  # noqa: ASYNC251 - the time is to be gone, whatever the clock of the loop says
+            return []
+
+    last = Fixed("last")
+    with pytest.raises(ToolTimeout, match="no time was left to ask `last`"):
+        await WebSearch([Slow("slow"), last], timeout=0.01)("tent")
+
+    assert last.queries == []
 
 
 def test_waits_grow_where_no_time_is_named() -> None:

@@ -87,7 +87,11 @@ class Ddgs:
         for engine in engines:
             # Half of the time at most, so that one silent engine leaves room for the next.
             limit = min(seconds / 2, end - monotonic())
-            if limit <= 0 or len(hits) >= query.wanted:
+            if len(hits) >= query.wanted:
+                break
+
+            if limit <= 0:
+                faults.append(ToolTimeout(f"no time was left to ask `{engine.name}`"))
                 break
 
             try:

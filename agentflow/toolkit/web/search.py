@@ -18,6 +18,7 @@ from agentflow.exceptions import (
     RateLimited,
     ToolArgumentsInvalid,
     ToolError,
+    ToolTimeout,
     UnknownName,
 )
 from agentflow.toolkit.lookup import Resolver
@@ -68,7 +69,8 @@ class WebSearch:
             raise UnknownName("safe search", safe, get_args(SafeSearch))
 
         self._backoff = Backoff(clock)
-        ddgs = Ddgs(_names(backends), news=_names(news_backends), backoff=self._backoff, resolver=resolver)
+        # One of its own for the engines, as an engine and a provider can have the same name.
+        ddgs = Ddgs(_names(backends), news=_names(news_backends), backoff=Backoff(clock), resolver=resolver)
         made: dict[str, Provider] = {p.name: p for p in (ddgs, SearXng(), Brave(), Tavily())}
         self._providers = [_provider(provider, made) for provider in providers]
         self._region = region
@@ -106,17 +108,24 @@ class WebSearch:
         if (known := self._recall(asked)) is not None:
             return known
 
-        found = await self._search(asked)
-        self._remember(asked, found)
+        found, is_whole = await self._search(asked)
+        if is_whole:
+            self._remember(asked, found)
+
         return list(found)
 
-    async def _search(self, query: Query) -> list[Evidence]:
+    async def _search(self, query: Query) -> tuple[list[Evidence], bool]:
+        """What was found, and whether all who were to be asked did answer."""
         end = monotonic() + self._timeout
         found: dict[str, Evidence] = {}
         faults: list[ToolError] = []
         for provider in self._able(query):
             left = end - monotonic()
-            if left <= 0 or len(found) >= query.wanted:
+            if len(found) >= query.wanted:
+                break
+
+            if left <= 0:
+                faults.append(ToolTimeout(f"no time was left to ask `{provider.name}`"))
                 break
 
             try:
@@ -137,7 +146,7 @@ class WebSearch:
         if faults and not found:
             raise _told(combined(faults))
 
-        return _ranked(list(found.values())[: query.wanted])
+        return _ranked(list(found.values())[: query.wanted]), not faults
 
     def _able(self, query: Query) -> list[Provider]:
         """Those that are set up and can do what is asked, in order."""
