@@ -176,6 +176,12 @@ async def test_silent_robots_end_with_the_fetch(site: Site) -> None:
         await reader(site, timeout=0.3)(f"{site.url}/x")
 
 
+async def test_unreachable_site_is_told_by_its_page(site: Site) -> None:
+    """Where the site is not there, the error names the page that was asked for."""
+    with pytest.raises(NetworkUnavailable, match=r"nowhere\.example:\d+/x` cannot be reached"):
+        await reader(site)(f"http://nowhere.example:{site.port}/x")
+
+
 # Kinds
 
 
