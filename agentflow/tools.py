@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
+from agentflow.conformance import Conformance
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
@@ -45,6 +46,7 @@ class Tool(Generic[P, R]):
     repeated after a crash. `returns`: may its results be trusted. `private`: reads data that must not leave.
     `outside`: reaches beyond this machine. `needs_approval`: a person is asked before each call that a run makes.
     `timeout` is in seconds. What it returns is kept as JSON and read back as the type that the function declares.
+    `schema` is the JSON Schema of the arguments, where the signature does not say them: the function takes any by name.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Tool(Generic[P, R]):
     needs_approval: bool = False
     timeout: float | None = None
     origin: str = ""
+    schema: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @overload
     async def __call__(self: Tool[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -66,12 +69,21 @@ class Tool(Generic[P, R]):
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self.schema is not None:
+            return await call(self, self._by_name(args, kwargs))
+
         if current() is None:
             return await self._run(*args, **kwargs)
 
         return await call(self, inspect.signature(self.function).bind(*args, **kwargs).arguments)
 
-    async def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if args:
+            raise TypeError(f"`{self.name}` takes its arguments by name")
+
+        return kwargs
+
+    async def _run(self, /, *args: Any, **kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*args, **kwargs)
 
@@ -94,6 +106,9 @@ class Tool(Generic[P, R]):
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """The JSON Schema of the arguments."""
+        if self.schema is not None:
+            return dict(self.schema)
+
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
         for value in schema.get("properties", {}).values():
@@ -103,6 +118,9 @@ class Tool(Generic[P, R]):
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """`arguments` as the types that the function takes; raises `ToolArgumentsInvalid` naming each fault."""
+        if self.schema is not None:
+            return self._fitting(arguments, self.schema)
+
         from pydantic import ValidationError
 
         try:
@@ -117,6 +135,20 @@ class Tool(Generic[P, R]):
             ) from None
 
         return {name: getattr(model, name) for name in type(model).model_fields}
+
+    @cached_property
+    def _conformance(self) -> Conformance:
+        return Conformance(self.parameters)
+
+    def _fitting(self, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+        if faults := self._conformance.faults(dict(arguments), whole=self.name):
+            known = ", ".join(f"`{name}`" for name in schema.get("properties", ())) or "nothing"
+            raise ToolArgumentsInvalid(
+                f"the arguments of `{self.name}` do not fit: {'; '.join(faults)}",
+                hint=f"`{self.name}` takes {known}",
+            )
+
+        return dict(arguments)
 
     @property
     def labels(self) -> Labels:
