@@ -156,7 +156,11 @@ class Node:
 
 
 def _stepped(node: Node, step: str) -> Node:
-    if isinstance(node.value, list) and step.isdigit() and int(step) < len(cast("list[Json]", node.value)):
+    if (
+        isinstance(node.value, list)
+        and step.isdigit()
+        and int(step) < len(cast("Sequence[Json]", node.value))
+    ):
         return node.child(int(step))
 
     return node.child(step)
@@ -256,7 +260,8 @@ def _copied(data: Json, name: str) -> Mapping[str, Json]:
             raise ProjectError(f"{name} is too large, or holds itself", hint="look for anchors (`&`) in it")
 
         if isinstance(value, Mapping):
-            return {str(key): copy(item, depth + 1) for key, item in cast("Mapping[Any, Json]", value).items()}
+            named = cast("Mapping[object, Json]", value)
+            return {str(key): copy(item, depth + 1) for key, item in named.items()}
 
         if isinstance(value, list | tuple):
             return [copy(item, depth + 1) for item in cast("Sequence[Json]", value)]
