@@ -45,11 +45,12 @@ class Answer:
 
 
 class Api:
-    """The server: `answers` by method and path without query, such as `GET /orders`; a function may look at the request."""
+    """The server: `answers` by method and path without query, such as `GET /orders`; a function may look at the request. `always` goes before."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.answers: dict[str, Answer | Callable[[Sent], Answer]] = {}
+        self.always: Answer | None = None
         self.done = Event()
         self.port = 0
 
@@ -58,6 +59,9 @@ class Api:
         return f"http://127.0.0.1:{self.port}"
 
     def answer(self, sent: Sent) -> Answer:
+        if self.always is not None:
+            return self.always
+
         found = self.answers.get(
             f"{sent.method} {sent.path.partition('?')[0]}", Answer(404, {"error": "no such thing"})
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def act(api: Api, node: Json, *, path: str = "/act", method: str = "get", **opti
 
 async def sent(api: Api, tool: Tool[..., Any], **arguments: Any) -> Sent:
     """What arrives of a call, whatever it is answered."""
-    api.answer = lambda _: Answer(200, {})  # type: ignore[method-assign]
+    api.always = Answer(200, {})
     await tool.invoke(arguments)
     return api.sent[-1]
 
@@ -248,7 +248,7 @@ SCHEMES = {
     "basic": ({"type": "http", "scheme": "Basic"}, "user:s3cr3t-value"),
     "oauth": ({"type": "oauth2", "flows": {}}, "s3cr3t-value"),
 }
-SENT = {
+SENT: dict[str, Callable[[Sent], bool]] = {
     "key in a header": lambda s: s.headers["X-Key"] == "s3cr3t-value",
     "key in the query": lambda s: s.path.endswith("?key=s3cr3t-value"),
     "key in a cookie": lambda s: s.headers["Cookie"] == "sid=s3cr3t-value",
@@ -273,7 +273,7 @@ async def test_a_secret_reaches_the_api_and_nobody_else(
     monkeypatch.setenv("SHOP_KEY", value)
     assert SENT[scheme](await sent(api, tool))
     assert "X-Key" not in tool.parameters["properties"]
-    del api.answer  # type: ignore[method-assign]
+    api.always = None
     next_page = {"Link": f'<{api.url}/act?page=2&key=s3cr3t-value>; rel="next"'}
     api.answers["GET /act"] = Answer(200, {}, headers=next_page)
     reply = await tool.invoke({})
