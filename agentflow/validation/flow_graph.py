@@ -16,7 +16,7 @@ Taint = Literal["untrusted", "private"]
 
 
 class Labels(NamedTuple):
-    """What a tool touches, as its labels say; `key` tells tools apart."""
+    """What a tool touches, as its labels say; `key` tells tools apart, `home` where they reach."""
 
     key: str
     name: str
@@ -25,6 +25,14 @@ class Labels(NamedTuple):
     writes: bool = True
     outside: bool = True
     is_guarded: bool = False
+
+    @property
+    def home(self) -> str:
+        return self.key.partition("#")[0]
+
+    def source(self, taint: Taint) -> str:
+        """What tells content of one tool from that of another: private data is at home in all tools of one service."""
+        return self.key if taint == "untrusted" else self.home
 
     def gives(self, taint: Taint) -> bool:
         """Whether what it returns is of this kind."""
@@ -81,7 +89,8 @@ def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
 
         for target, is_read in nodes[here.node].leads:
             known = arrived[target]
-            if len(known) < 2 and all(other.tool.key != here.tool.key for other in known):
+            source = here.tool.source(taint)
+            if len(known) < 2 and all(other.tool.source(taint) != source for other in known):
                 known.append(_next(here, target, is_read=is_read))
                 todo.append(known[-1])
 
@@ -90,8 +99,8 @@ def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
 
 def own(index: int, node: Node, taint: Taint) -> list[Arrival]:
     """What the tools of a node give of one kind: of two of them at most, as above."""
-    given = islice((tool for tool in node.tools if tool.gives(taint)), 2)
-    return [Arrival(node=index, tool=tool, source=index) for tool in given]
+    given = {tool.source(taint): tool for tool in reversed(node.tools) if tool.gives(taint)}
+    return [Arrival(node=index, tool=tool, source=index) for tool in islice(reversed(given.values()), 2)]
 
 
 def _next(here: Arrival, target: int, *, is_read: bool) -> Arrival:

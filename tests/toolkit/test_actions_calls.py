@@ -145,7 +145,7 @@ async def test_parameters_are_written_as_the_standard_has_it(api: Api, case: str
     parameter, value, expected = STYLES[case]
     path = "/act/{color}" if parameter["in"] == "path" else "/act"
     tool = act(api, operation(parameter), path=path)
-    got = await sent(api, tool, **{parameter["name"]: value})
+    got = await sent(api, tool, **{str(parameter["name"]): value})
     assert got.path == expected
 
 
