@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
+from socket import gaierror
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -173,18 +174,28 @@ async def _response(
         return
 
     async with guard.faults(str(asked.url)):
-        response = await client.send(asked, stream=True)
+        response = await _sent(client, asked)
         try:
             yield response
         finally:
             await response.aclose()
 
 
+async def _sent(client: httpx.AsyncClient, asked: httpx.Request) -> httpx.Response:
+    import httpx
+
+    try:
+        return await client.send(asked, stream=True)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        # The client looks where a redirect leads, also where it does not follow it.
+        raise NetworkUnavailable(f"`{asked.url}` redirects to what is no address: {error}") from error
+
+
 def _is_unsent(error: NetworkUnavailable) -> bool:
     """Whether there was no connection, so that nothing can have been done."""
     import httpx
 
-    return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | OSError)
+    return isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout | gaierror)
 
 
 def _without_secrets(error: ToolError) -> ToolError:

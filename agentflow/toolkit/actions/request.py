@@ -14,6 +14,8 @@ from agentflow.toolkit.actions.operation import Body, Operation
 from agentflow.toolkit.actions.parameters import is_json
 from agentflow.toolkit.actions.security import written
 
+_LONGEST = 8000  # characters of an address, as servers and the guard have it
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -61,6 +63,12 @@ def request(operation: Operation, arguments: Mapping[str, Any]) -> Request:
         headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies)
 
     url = _address(operation.server + path, query)
+    if len(url) > _LONGEST:
+        raise ToolArgumentsInvalid(
+            f"the address of the call would have {len(url):,} characters, and may have {_LONGEST:,}",
+            hint="give shorter values",
+        )
+
     return Request(method=operation.method.upper(), url=url, shown=shown, headers=headers, content=content)
 
 
