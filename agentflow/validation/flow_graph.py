@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from agentflow.spec import StepSpec, WorkflowSpec, agents_in
+from agentflow.spec import StepSpec, WorkflowSpec, agents_in, servers_in
 from agentflow.tools import Tool
 
 # What content can be, of which somebody ought to know where it goes.
@@ -170,4 +170,4 @@ def _given(options: Mapping[str, Any]) -> Iterator[str]:
     """
     for agent in agents_in(options):
         yield from agent.get("tools", ())
-        yield from (f"mcp:{server}" for server in agent.get("mcp_servers", ()))
+        yield from (origin for _, origins in servers_in(agent) for origin in origins)
