@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from mimetypes import guess_extension
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agents.mcp import MCPServer, MCPServerManager
 
 # Makes the HTTP client of a server; the way out is not for this module to know.
-Clients = Callable[[McpServer], Callable[..., Any]]
+Clients = Callable[[McpServer], Awaitable[Callable[..., Any]]]
 _MOST_TOOLS, _MOST_PAGES = 200, 20
 _LONGEST_NAME, _LONGEST_DESCRIPTION = 64, 1500  # characters
 _TOLD = 2000  # characters of an error
@@ -156,7 +156,7 @@ class McpSession:
 
         async with self._lock:
             if self._manager is None:
-                server = self._sdk_server()
+                server = await self._sdk_server()
                 # In a worker task of its own: a server must be closed by the task that connected it.
                 manager = MCPServerManager(
                     [server],
@@ -174,7 +174,7 @@ class McpSession:
 
             return self._manager.active_servers[0]
 
-    def _sdk_server(self) -> MCPServer:
+    async def _sdk_server(self) -> MCPServer:
         from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 
         server = self.server
@@ -203,7 +203,7 @@ class McpSession:
             "url": server.url,
             "headers": {**server.headers, **bearer, **secrets},
             "timeout": server.timeout,
-            "httpx_client_factory": self.clients(server),
+            "httpx_client_factory": await self.clients(server),
         }
         kind: Any = MCPServerSse if server.transport == "sse" else MCPServerStreamableHttp
         made: MCPServer = kind(web, **known)

@@ -25,17 +25,15 @@ def guard_of(server: McpServer, resolver: Resolver | None = None) -> Guard:
     )
 
 
-async def check(server: McpServer, resolver: Resolver | None = None) -> None:
-    """Raise `AddressRefused` or `NetworkUnavailable` if a server may not be asked, or its name is not found."""
+async def client_of(server: McpServer, resolver: Resolver | None = None) -> Callable[..., httpx2.AsyncClient]:
+    """What makes the clients that a server is asked with; they reach nothing else and follow no redirect.
+
+    Raises `AddressRefused` or `NetworkUnavailable` if the server may not be asked, or its name is not found.
+    """
     await load()
     own = guard_of(server, resolver)
     own.check(server.url)
     await own.addresses(str(urlsplit(server.url).hostname), own.ports[0])
-
-
-def client_of(server: McpServer, resolver: Resolver | None = None) -> Callable[..., httpx2.AsyncClient]:
-    """What makes the clients that a server is asked with; they reach nothing else and follow no redirect."""
-    own = guard_of(server, resolver)
 
     def client(
         headers: Mapping[str, str] | None = None, timeout: Any = None, auth: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, cast
 
 import httpcore2
 import httpx2
@@ -47,7 +47,7 @@ class _Backend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, own: Guard) -> None:
         self._own = own
-        self._plain = httpcore2.AnyIOBackend()
+        self._plain = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
 
     async def connect_tcp(
         self,
