@@ -125,7 +125,7 @@ def serving(called: list[tuple[str, Any]], transport: Literal["http", "sse"] = "
         thread.join()
 
 
-COMMAND = {
+COMMAND: dict[str, Any] = {
     "command": sys.executable,
     "args": ["-m", "tests.models.mcp_shop"],
     "cwd": str(Path(__file__).parents[2]),

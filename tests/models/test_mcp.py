@@ -161,7 +161,7 @@ async def test_a_server_that_dies_is_started_again(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SHOP_KEY", "s3cr3t-value")
     monkeypatch.setenv("OTHER_KEY", "another")
     said = {"die": McpTool(needs_approval=False), "whoami": READ}
-    server = McpServer(name="shop", **COMMAND, tools=said, secrets={"KEY": "SHOP_KEY"})  # type: ignore[arg-type]
+    server = McpServer(name="shop", **COMMAND, tools=said, secrets={"KEY": "SHOP_KEY"})
     async with tools_of(server) as tools:
         with pytest.raises(EffectInDoubt, match="`die` of the MCP server `shop`"):
             await tools["die"].invoke({})
@@ -175,7 +175,7 @@ async def test_a_server_that_dies_is_started_again(monkeypatch: pytest.MonkeyPat
             pass
 
 
-FAILS = {
+FAILS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no such program": ({"command": "no-such-program-here"}, NetworkUnavailable, "cannot be connected"),
     "ends at once": (
         {"command": sys.executable, "args": ["-c", "pass"]},
@@ -217,16 +217,17 @@ async def test_servers_are_asked_over_sse_as_well() -> None:
 
 def test_a_server_that_cannot_be_is_refused() -> None:
     """At once, where it is written."""
-    for options, told in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"name": "a b", "url": "http://a.example"}, "cannot name"),
         ({"name": "a"}, "neither a `command` and a `url`"),
         ({"name": "a", "command": "x", "url": "http://a.example"}, "both"),
         ({"name": "a", "url": "file:///etc/passwd"}, "no full http"),
         ({"name": "a", "url": "http://u:p@a.example"}, "no full http"),
         ({"name": "a", "url": "http://[::1/"}, "no full http"),
-    ):
+    ]
+    for options, told in cases:
         with pytest.raises(ProjectError, match=told):
-            McpServer(**options)  # type: ignore[arg-type]
+            McpServer(**options)
 
 
 async def test_a_planner_uses_described_tools_and_asks_for_the_others(address: str) -> None:
@@ -238,7 +239,7 @@ async def test_a_planner_uses_described_tools_and_asks_for_the_others(address: s
 
     def approve(pending: Pending) -> bool:
         asked.append(pending.subject)
-        return pending.subject != {"item": "moon"}
+        return bool(pending.subject != {"item": "moon"})
 
     model = ScriptedModel(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -41,13 +42,17 @@ def field(shared: Ground) -> Ground:
 
 
 async def connected(
-    url: str, answers: Answers | None = None, *networks: str, transport: str = "http"
+    url: str,
+    answers: Answers | None = None,
+    *networks: str,
+    transport: Literal["http", "sse"] = "http",
+    seconds: float = 5,
 ) -> None:
     """Connect to a server and list its tools."""
     server = McpServer(
         name="shop",
         url=url,
-        transport=transport,  # type: ignore[arg-type]
+        transport=transport,
         networks=networks or [OPEN_NETWORK],
         tools={"stock": McpTool(effect="read")},
         connect_timeout=seconds,
@@ -78,7 +83,7 @@ async def test_no_hostile_address_is_asked(field: Ground) -> None:
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
-async def test_no_redirect_is_followed(field: Ground, transport: str) -> None:
+async def test_no_redirect_is_followed(field: Ground, transport: Literal["http", "sse"]) -> None:
     """Of whatever status, to wherever."""
     pairs = [(REDIRECTS[n % len(REDIRECTS)], hostile) for n, hostile in enumerate(ELSEWHERE)]
     for status, hostile in pairs[::4]:
