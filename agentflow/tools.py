@@ -54,6 +54,8 @@ class Tool(Generic[P, R]):
     of this process at one time, and in time. Of a result a model is told at most `max_output` characters.
 
     `schema` is the JSON Schema of the arguments, where the signature does not say them: the function takes any by name.
+    Private data that goes to where it is from has not left: tools are at one place that say so in `reaches`, or whose
+    origins are the same up to a `#`.
     """
 
     name: str
@@ -71,7 +73,8 @@ class Tool(Generic[P, R]):
     rate: Rate | None = None
     max_output: int | None = None
     origin: str = ""
-    schema: Mapping[str, Any] | None = field(default=None, repr=False)
+    reaches: str = ""
+    schema: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
 
     @overload
     async def __call__(self: Tool[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -175,7 +178,7 @@ class Tool(Generic[P, R]):
     @property
     def home(self) -> str:
         """Where the tool reaches: the operations of one API, or the tools of one server, share what they know."""
-        return (self.origin or self.name).partition("#")[0]
+        return self.reaches or (self.origin or self.name).partition("#")[0]
 
     @property
     def labels(self) -> Labels:

@@ -101,8 +101,9 @@ class _Spot(NamedTuple):
         API, and the tools of one server, are one tool in this.
         """
         here = own(self.place, self.node, "private")
-        known = [*(a for a in here if self.node.is_model or a.tool.home != call.home), *self.private]
-        return _first([a for a in known if a.tool.home != call.home or call.writes])
+        place = call.source("private")
+        known = [*(a for a in here if self.node.is_model or a.tool.source("private") != place), *self.private]
+        return _first([a for a in known if a.tool.source("private") != place or call.writes])
 
 
 class _Leak(NamedTuple):

@@ -25,14 +25,11 @@ class Labels(NamedTuple):
     writes: bool = True
     outside: bool = True
     is_guarded: bool = False
-
-    @property
-    def home(self) -> str:
-        return self.key.partition("#")[0]
+    home: str = ""
 
     def source(self, taint: Taint) -> str:
         """What tells content of one tool from that of another: private data is at home in all tools of one service."""
-        return self.key if taint == "untrusted" else self.home
+        return self.key if taint == "untrusted" else self.home or self.key
 
     def gives(self, taint: Taint) -> bool:
         """Whether what it returns is of this kind."""
@@ -159,6 +156,7 @@ class _Making:
             writes=tool.effect == "write",
             outside=tool.outside,
             is_guarded=tool.needs_approval,
+            home=tool.home,
         )
 
 

@@ -26,7 +26,7 @@ class Order(BaseModel):
 
 def make(called: list[tuple[str, Any]]) -> MCPServer:
     """The server; `called` keeps what was asked of it."""
-    server = MCPServer("shop")
+    server = MCPServer("shop", log_level="ERROR")
 
     @server.tool(annotations=READS)
     def stock(item: str) -> str:

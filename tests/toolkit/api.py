@@ -75,6 +75,7 @@ def serving() -> Generator[Api]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def handled(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agentflow import Planner, Workflow
 from agentflow.conformance import schema_faults
 from agentflow.exceptions import DocumentInvalid, ProjectError, ToolArgumentsInvalid, UnknownName
 from agentflow.toolkit.actions import Action, actions
@@ -401,3 +402,23 @@ def test_what_the_project_says_of_a_document_is_checked() -> None:
     )
     assert "there is no scheme `kee`" in faults(SHOP, secrets={"kee": "SHOP_KEY"})
     assert "`region` is `mars`" in faults(SHOP, secrets=KEY, variables={"region": "mars"})
+
+
+def test_private_data_of_one_api_may_go_back_to_it_and_nowhere_else() -> None:
+    """Reads of one server follow each other without a warning; an operation at another server is another place."""
+    document = one(
+        {
+            "/a": {"get": {"operationId": "a", "responses": {}}},
+            "/b": {"get": {"operationId": "b", "responses": {}}},
+            "/c": {
+                "get": {"operationId": "c", "responses": {}, "servers": [{"url": "https://other.example"}]}
+            },
+        }
+    )
+
+    def codes(*names: str) -> list[str]:
+        planner = Planner("plan", takes=str, gives=str, tools=actions(document, include=names, private=True))
+        return [finding.code for finding in Workflow("w", start=planner, end=planner).flows()]
+
+    assert codes("a", "b") == []
+    assert codes("a", "b", "c") == ["AF204"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from agentflow.evidence import Trust
 from agentflow.exceptions import UnknownName
@@ -113,7 +114,7 @@ class _Making:
     """Makes the tools of one document."""
 
     def __init__(self, document: Document, calls: Caller, *, private: bool | None) -> None:
-        self._title = document.root.child("info").text("title")
+        self._title = document.root.child("info").text("title").replace("#", " ")
         self._calls, self._private = calls, private
 
     def tool(self, operation: Operation, said: Action) -> Tool[..., Any]:
@@ -142,5 +143,7 @@ class _Making:
             needs_approval=asks,
             timeout=limit,
             origin=f"openapi:{self._title}#{operation.id}",
+            # One document can name several servers.
+            reaches=f"openapi:{self._title}@{urlsplit(operation.server).netloc}",
             schema=operation.schema,
         )
