@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from agentflow.evidence import Trust
 from agentflow.exceptions import ProjectError
+from agentflow.limits import Rate
 from agentflow.tools import Effect, Labels, Tool
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -26,7 +27,8 @@ _SAID_TO_READ = Labels("read", "untrusted", private=True, outside=True)
 class McpTool:
     """What a project says of one tool of a server, as of its own tools; `description` goes before the server's.
 
-    A write is approved by a person unless `needs_approval=False` says otherwise. `timeout` is in seconds.
+    A write is approved by a person unless `needs_approval=False` says otherwise. `timeout` is in seconds; `retries`, `concurrency`
+    and `rate` are those of tools.
     """
 
     effect: Effect = "write"
@@ -37,6 +39,9 @@ class McpTool:
     needs_approval: bool | None = None
     description: str = ""
     timeout: float | None = None
+    retries: int = 0
+    concurrency: int | None = None
+    rate: Rate | None = None
 
     @property
     def labels(self) -> Labels:

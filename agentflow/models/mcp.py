@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Clients = Callable[[McpServer], Awaitable[Callable[..., Any]]]
 _MOST_TOOLS, _MOST_PAGES = 200, 20
 _LONGEST_NAME, _LONGEST_DESCRIPTION = 64, 1500  # characters
+_LONGEST_SCHEMA = 20_000  # characters
 _TOLD = 2000  # characters of an error
 _BYTES = 20_000_000  # of what one result holds
 
@@ -89,11 +91,7 @@ class McpSession:
         server, name = self.server, str(described.name)
         said, hints = server.tools.get(name), described.annotations
         labels = server.labels(name, is_read=hints is not None and hints.read_only_hint is True)
-        schema = {**described.input_schema, "type": "object"}
-        if faults := schema_faults(schema):
-            raise ToolError(
-                f"`{name}` of the MCP server `{server.name}` has no schema that can be used: {faults[0]}"
-            )
+        schema = self._schema(name, described.input_schema)
 
         repeats = said.idempotent if said is not None else labels.effect != "write"
         is_once = labels.effect == "write" and not repeats
@@ -110,10 +108,28 @@ class McpSession:
             idempotent=repeats,
             timeout=(said.timeout if said else None) or server.timeout,
             max_output=server.max_output,
+            retries=said.retries if said else 0,
+            concurrency=said.concurrency if said else None,
+            rate=said.rate if said else None,
             origin=f"{server.home}#{name if said else '*'}",
             schema=schema,
             **labels._asdict(),
         )
+
+    def _schema(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The schema of a tool, without what nobody sees in its texts: a model reads them all."""
+        text = clean(json.dumps({**given, "type": "object"}, ensure_ascii=False))
+        schema: dict[str, Any] = json.loads(text, strict=False)
+        faults = schema_faults(schema)
+        if len(text) > _LONGEST_SCHEMA:
+            faults = [f"it has {len(text):,} characters, and may have {_LONGEST_SCHEMA:,}"]
+
+        if faults:
+            raise ToolError(
+                f"`{name}` of the MCP server `{self.server.name}` has no schema that can be used: {faults[0]}"
+            )
+
+        return schema
 
     async def _call(self, name: str, arguments: Mapping[str, Any], *, is_once: bool) -> Any:
         connected = await self._connected()
@@ -182,7 +198,9 @@ class McpSession:
         known: Any = {
             "name": server.name,
             # The SDK's own default of 5 s is too short for a server that still starts.
-            "client_session_timeout_seconds": max(server.timeout, server.connect_timeout),
+            "client_session_timeout_seconds": max(
+                server.timeout, server.connect_timeout, *(said.timeout or 0 for said in server.tools.values())
+            ),
             "max_list_pages": _MOST_PAGES,
         }
         if server.command:

@@ -27,7 +27,7 @@ from tests.models.recording import recorded
 from tests.toolkit.api import Answer, serving
 
 CALLS, OPERATIONS, SCHEMAS = 300, 500, 100
-ORDER = {
+ORDER: dict[str, Any] = {
     "type": "object",
     "required": ["id", "sku"],
     "properties": {
@@ -47,7 +47,7 @@ def large() -> dict[str, Any]:
                 **ORDER["properties"],
                 "next": {"$ref": f"#/components/schemas/S{(n + 1) % SCHEMAS}"},
             },
-        }  # type: ignore[dict-item]
+        }
         for n in range(SCHEMAS)
     }
     paths: dict[str, Any] = {}

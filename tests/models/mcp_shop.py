@@ -9,12 +9,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import EmbeddedResource, TextResourceContents, ToolAnnotations
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 READS = ToolAnnotations(read_only_hint=True)
 
@@ -29,7 +29,7 @@ def make(called: list[tuple[str, Any]]) -> MCPServer:
     server = MCPServer("shop", log_level="ERROR")
 
     @server.tool(annotations=READS)
-    def stock(item: str) -> str:
+    def stock(item: Annotated[str, Field(description="Which\u200b item.")]) -> str:
         """How many of an item\u200b are there."""
         called.append(("stock", item))
         return f"7 {item}"
@@ -77,6 +77,11 @@ def make(called: list[tuple[str, Any]]) -> MCPServer:
         """The end of the server."""
         called.append(("die", status))
         os._exit(status)
+
+    @server.tool(annotations=READS)
+    def wide(item: Annotated[str, Field(description="x" * 30_000)]) -> str:
+        """A tool with a long schema."""
+        return item
 
     @server.tool(annotations=READS)
     def whoami(name: str) -> str:

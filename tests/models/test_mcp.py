@@ -34,6 +34,7 @@ from agentflow.tools import Labels, Tool
 from tests.models.mcp_shop import COMMAND, serving
 
 READ = McpTool(effect="read")
+ALL = ["stock", "order", "picture", "paper", "whoami", "change"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +77,15 @@ def plan(*calls: tuple[str, dict[str, Any]], done: bool = False) -> Any:
 async def test_labels_are_the_projects_and_what_nobody_described_is_approved(address: str) -> None:
     """The server's own word that a tool only reads counts where the project trusts it."""
     described = McpTool(effect="write", needs_approval=False, private=True, description="Order.", timeout=5)
-    async with tools_of(at(address, tools={"order": described}, allow=["*"], prefix="s_")) as tools:
+    async with tools_of(at(address, tools={"order": described}, allow=["st*"], prefix="s_")) as tools:
         order, stock = tools["s_order"], tools["s_stock"]
         assert order.labels == Labels("write", "untrusted", private=True, outside=True)
         assert (order.description, order.timeout, order.origin) == ("Order.", 5, "mcp:shop#order")
         assert (stock.labels, stock.origin) == (UNKNOWN, "mcp:shop#*")
         assert stock.description == "How many of an item are there."
+        assert stock.parameters["properties"]["item"]["description"] == "Which item."
 
-    async with tools_of(at(address, trusts_hints=True)) as tools:
+    async with tools_of(at(address, trusts_hints=True, allow=ALL)) as tools:
         assert tools["stock"].labels == Labels("read", "untrusted", private=True, outside=True)
         assert tools["order"].labels == UNKNOWN
 
@@ -96,6 +98,10 @@ async def test_only_the_tools_that_are_wanted_are_offered(address: str) -> None:
     async with tools_of(at(address, tools={"stock": READ}, allow=["pi*"])) as tools:
         assert list(tools) == ["stock", "picture"]
 
+    with pytest.raises(ToolError, match="`wide` of the MCP server `shop` has no schema that can be used"):
+        async with tools_of(at(address, tools={"wide": READ})):
+            pass
+
     with pytest.raises(ToolError, match="has no tool `stocks`"):
         async with tools_of(at(address, tools={"stocks": READ})):
             pass
@@ -103,7 +109,7 @@ async def test_only_the_tools_that_are_wanted_are_offered(address: str) -> None:
 
 async def test_results_are_data_text_and_files(address: str) -> None:
     """Structured content is data; an error that the server flags is one; arguments are checked before."""
-    async with tools_of(at(address)) as tools:
+    async with tools_of(at(address, allow=ALL)) as tools:
         assert await tools["order"].invoke({"item": "kettle", "amount": 2}) == {"id": 2, "item": "kettle"}
         assert await tools["stock"].invoke({"item": "kettles"}) in ("7 kettles", {"result": "7 kettles"})
         assert "image/png, 8 bytes, not kept outside of a run" in await tools["picture"].invoke({})
@@ -140,7 +146,7 @@ async def test_what_a_server_changes_after_it_was_listed_is_not_followed() -> No
     """A tool is what was listed at first: its new words are not told, and a call that they ask for is refused."""
     called: list[tuple[str, Any]] = []
     with serving(called) as url:
-        session = McpSession(server=at(url), clients=client_of)
+        session = McpSession(server=at(url, allow=ALL), clients=client_of)
         tools = {tool.name: tool for tool in await session.tools()}
         await tools["change"].invoke({})
         again = {tool.name: tool for tool in await session.tools()}

@@ -360,6 +360,7 @@ ERRORS: dict[str, tuple[Answer, type[Exception], str]] = {
     "too often": (Answer(429, {}, headers={"Retry-After": "7"}), RateLimited, "429"),
     "busy": (Answer(503, {}, headers={"Retry-After": "7"}), RateLimited, "503"),
     "a gateway": (Answer(502, b"bad", "text/plain"), NetworkUnavailable, "502 Bad Gateway: bad"),
+    "broken at length": (Answer(500, b"x" * 6_000_000), ToolError, "500 Internal Server Error$"),
     "broken": (
         Answer(500, {"trace": "x" * 9000}),
         ToolError,
@@ -382,6 +383,16 @@ async def test_each_failure_is_told_as_what_it_is(api: Api, case: str) -> None:
     assert type(told.value) is kind
     if isinstance(told.value, RateLimited):
         assert told.value.retry_after == 7
+
+
+async def test_a_read_is_made_again_and_a_write_is_not(api: Api) -> None:
+    """As tools are: for a reason that may pass, and only what may be repeated."""
+    answers = [Answer(200, {"n": 2}), Answer(429, {}, headers={"Retry-After": "0"})]
+    api.answers["GET /act"] = api.answers["POST /act"] = lambda _: answers.pop()
+    assert (await act(api, operation(), retries=1)()).data == {"n": 2}
+    answers[:] = [Answer(200, {}), Answer(429, {}, headers={"Retry-After": "0"})]
+    with pytest.raises(RateLimited):
+        await act(api, operation(), method="post", retries=1)()
 
 
 async def test_nothing_listens(api: Api) -> None:

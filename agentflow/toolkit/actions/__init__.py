@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from agentflow.evidence import Trust
 from agentflow.exceptions import UnknownName
+from agentflow.limits import Rate
 from agentflow.path import caller
 from agentflow.toolkit.actions import reading
 from agentflow.toolkit.actions.calling import READS, Caller
@@ -33,7 +34,7 @@ class Action:
     """What a project knows better of one operation than its method tells; None leaves it as it is.
 
     A POST that only searches is `effect="read"`, and needs no approval then; a write that nobody has to approve says
-    `needs_approval=False`. `timeout` is in seconds.
+    `needs_approval=False`. `timeout` is in seconds; `retries`, `concurrency` and `rate` are those of tools.
     """
 
     effect: Literal["none", "read", "write"] | None = None
@@ -43,6 +44,9 @@ class Action:
     needs_approval: bool | None = None
     description: str | None = None
     timeout: float | None = None
+    retries: int | None = None
+    concurrency: int | None = None
+    rate: Rate | None = None
 
 
 _NO_ACTIONS: Mapping[str, Action] = MappingProxyType({})
@@ -62,6 +66,7 @@ def actions(
     private: bool | None = None,
     idempotency_header: str = "",
     timeout: float = 30,
+    retries: int = 0,
     max_bytes: int = 5_000_000,
     max_characters: int = 20_000,
     resolver: Resolver | None = None,
@@ -77,8 +82,8 @@ def actions(
     and `operations` says by operation what is to be otherwise. All reach outside and return untrusted data, which is
     `private` where a secret is used, unless said. With `idempotency_header`, writes carry a key there and may be repeated.
 
-    Only public addresses are reached, and `networks` (such as `10.1.0.0/16`) besides. `timeout` is in seconds, `max_bytes`
-    counts what an answer may have, and `max_characters` what is shown of its data; a longer one is kept as a file.
+    Only public addresses are reached, and `networks` (such as `10.1.0.0/16`) besides. `timeout` is in seconds, and `retries`
+    is how often what may be repeated is made again; `max_bytes` counts what an answer may have, and `max_characters` what is shown of its data; a longer one is kept as a file.
 
     Raises `DocumentInvalid` with all that is wrong, each with its place in the document.
     """
@@ -106,16 +111,16 @@ def actions(
         key_header=idempotency_header,
         resolver=resolver,
     )
-    made = _Making(known, calls, private=private)
+    made = _Making(known, calls, private=private, retries=retries)
     return [made.tool(operation, operations.get(operation.id, Action())) for operation in found]
 
 
 class _Making:
     """Makes the tools of one document."""
 
-    def __init__(self, document: Document, calls: Caller, *, private: bool | None) -> None:
+    def __init__(self, document: Document, calls: Caller, *, private: bool | None, retries: int) -> None:
         self._title = document.root.child("info").text("title").replace("#", " ")
-        self._calls, self._private = calls, private
+        self._calls, self._private, self._retries = calls, private, retries
 
     def tool(self, operation: Operation, said: Action) -> Tool[..., Any]:
         """An operation as a tool, labelled by its method and by what the project says of it."""
@@ -142,6 +147,9 @@ class _Making:
             idempotent=is_idempotent,
             needs_approval=asks,
             timeout=limit,
+            retries=self._retries if said.retries is None else said.retries,
+            concurrency=said.concurrency,
+            rate=said.rate,
             origin=f"openapi:{self._title}#{operation.id}",
             # One document can name several servers.
             reaches=f"openapi:{self._title}@{urlsplit(operation.server).netloc}",

@@ -120,8 +120,8 @@ class Caller:
         try:
             body = await guard.receive(response, max_bytes=self.max_bytes)
         except ToolError as error:
-            # A write that was carried out has not failed because its answer cannot be read.
-            if is_read or not response.is_success:
+            # A write that was carried out has not failed because its answer cannot be read; a failure has a status.
+            if is_read and response.is_success:
                 raise
 
             trouble = redact(str(error))

@@ -150,7 +150,7 @@ def _empty_notes(operation: Operation, received: Received) -> list[str]:
     if received.trouble:
         return [f"it was carried out, and its answer cannot be read: {received.trouble}"]
 
-    if 300 <= received.status < 400:
+    if received.headers.get("location"):
         return ["it was carried out, and leads to another address, which was not opened"]
 
     promised = _promised(operation, received.status)
