@@ -42,14 +42,14 @@ def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
     seen.add(function.__code__)
     scope, names = names_of(function), list(_names(function.__code__))
     for thing in [scope.get(name) for name in names]:
-        if isinstance(thing, ModuleType):
-            for tool in [tool for value in map(vars(thing).get, names) for tool in tools_in(value)]:
-                yield from _with_inner(tool, seen)
+        if isinstance(thing, Tool):
+            yield from _with_inner(thing, seen)
+        elif isinstance(thing, ModuleType):
+            for tool in map(vars(thing).get, names):
+                if isinstance(tool, Tool):
+                    yield from _with_inner(tool, seen)
         elif isinstance(thing, FunctionType) and _is_near(thing, function):
             yield from _tools(thing, seen)
-        else:
-            for tool in tools_in(thing):
-                yield from _with_inner(tool, seen)
 
 
 def _with_inner(tool: Tool[..., Any], seen: set[Any]) -> Iterator[Tool[..., Any]]:

@@ -152,19 +152,19 @@ async def test_an_agent_is_told_what_does_not_fit_and_mends_it(api: Api) -> None
 
 
 async def test_steps_call_actions_by_name_and_keep_what_is_large(api: Api) -> None:
-    """Code finds its tools in a list; what is no text, and what was cut, lies beside the run."""
-    made = {tool.name: tool for tool in shop(api, max_characters=2000)}
+    """Code names its tools as others; what is no text, and what was cut, lies beside the run."""
+    list_orders, get_order = shop(api, include=["GET"], max_characters=2000)
     api.answers["GET /orders"] = Answer(200, b"\x89PNG....", "image/png")
     api.answers["GET /orders/7"] = Answer(200, {"lines": ["x" * 100] * 1000})
 
     @step
     async def look(ask: Ask) -> list[str]:
-        picture = await made["listOrders"]()
-        order = await made["getOrder"](id=7)
+        picture = await list_orders()
+        order = await get_order(id=7)
         return [picture.file, order.notes[-1], str(len(order.data["lines"]))]
 
     workflow = Workflow("w", start=look, end=look)
-    assert {tool.name for tool in workflow.tools()} == {"listOrders", "getOrder", "createOrder"}
+    assert {tool.name for tool in workflow.tools()} == {"listOrders", "getOrder"}
     ended = await run_to_end(workflow, Ask(question="look"))
     picture, note, lines = ended.output
     kept = [e for e in ended.events if isinstance(e, ArtifactKept)]
