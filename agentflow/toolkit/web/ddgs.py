@@ -21,7 +21,7 @@ from agentflow.exceptions import (
     ToolTimeout,
     UnknownName,
 )
-from agentflow.toolkit.web.lookup import Resolver, bounded
+from agentflow.toolkit.lookup import Resolver, bounded
 from agentflow.toolkit.web.provider import Hit, combined, refusal
 
 if TYPE_CHECKING:

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
-from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from agentflow.context import operation
 from agentflow.evidence import Evidence
-from agentflow.exceptions import (
-    AddressRefused,
-    FileUnreadable,
-    MissingExtra,
-    NetworkUnavailable,
-    RateLimited,
-    ToolError,
-    ToolTimeout,
-)
-from agentflow.toolkit.web.lookup import Resolver, bounded
+from agentflow.exceptions import FileUnreadable, MissingExtra, ToolTimeout
+from agentflow.toolkit import guard
+from agentflow.toolkit.guard import Guard
+from agentflow.toolkit.lookup import Resolver
 from agentflow.toolkit.web.passages import Passage, passages
 
 if TYPE_CHECKING:
     import httpx
 
-_LOOKUP_SECONDS = 5
 _REDIRECTS = 5
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 _PLAIN = frozenset({"application/json", "application/xml", "application/rss+xml", "application/atom+xml"})
@@ -66,9 +55,7 @@ class PageReader:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._max_characters = max_characters
-        self._ports = frozenset(ports)
-        self._networks = tuple(ip_network(network) for network in networks)
-        self._resolver = bounded(resolver, _LOOKUP_SECONDS)
+        self._guard = Guard(ports=tuple(ports), networks=tuple(networks), resolver=resolver)
 
     async def __call__(self, url: str) -> list[Evidence]:
         """The passages of the page at `url`, in order; `start` and `end` are offsets into its text.
@@ -90,42 +77,14 @@ class PageReader:
         return found
 
     async def _fetch(self, url: str) -> _Page:
-        # In a thread, as the first import takes long enough to be felt by all that runs beside it.
-        await asyncio.to_thread(_require)
-        async with _faults(url), self._client() as client:
-            request = client.build_request("GET", url)
-            for _ in range(_REDIRECTS + 1):
-                response = await client.send(request, stream=True)
-                try:
-                    # Followed here: the client would first read the body of a redirect, of whatever size.
-                    if response.next_request is None:
-                        return await self._receive(response)
-
-                    request = response.next_request
-                finally:
-                    await response.aclose()
-
-        raise AddressRefused(f"`{url}` redirects more than {_REDIRECTS} times")
-
-    def _client(self) -> httpx.AsyncClient:
-        import httpx
-        from ssrfguard import Policy
-        from ssrfguard.httpx import AsyncClient
-
-        policy = Policy(allowed_ports=self._ports, allowed_networks=self._networks)
-        return AsyncClient(
-            policy=policy,
-            resolver=self._resolver,
-            timeout=self._timeout,
-            verify=httpx.create_ssl_context(),
-            # A proxy would look the name up by itself, out of the guard's sight.
-            trust_env=False,
-            # Other encodings can grow beyond bounds within one read.
-            headers={"User-Agent": "agentflow", "Accept-Encoding": "gzip"},
-        )
+        await guard.load()
+        async with self._guard.client(timeout=self._timeout) as client:
+            request = guard.request(client, "GET", url)
+            async with self._guard.follow(client, request, redirects=_REDIRECTS) as response:
+                return await self._receive(response)
 
     async def _receive(self, response: httpx.Response) -> _Page:
-        _check_status(response)
+        guard.check_status(response)
         media_type = response.headers.get("content-type", "text/html").partition(";")[0].strip().lower()
         if media_type not in _HTML | _PLAIN and not media_type.startswith("text/"):
             raise FileUnreadable(
@@ -137,29 +96,8 @@ class PageReader:
             url=str(response.url),
             media_type=media_type,
             charset=response.charset_encoding,
-            body=await self._body(response),
+            body=await guard.receive(response, max_bytes=self._max_bytes),
         )
-
-    async def _body(self, response: httpx.Response) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-            raise FileUnreadable(f"`{response.url}` is compressed as `{encoding}`, which was not asked for")
-
-        # 47: the largest window, with the header of gzip or of zlib.
-        inflate = None if encoding == "identity" else zlib.decompressobj(47)
-        body = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                room = self._max_bytes - len(body) + 1
-                body += inflate.decompress(chunk, room) if inflate else chunk
-                if len(body) > self._max_bytes:
-                    raise FileUnreadable(f"`{response.url}` is larger than {self._max_bytes:,} bytes")
-        except zlib.error as error:
-            raise FileUnreadable(
-                f"`{response.url}` is not the `{encoding}` that it claims: {error}"
-            ) from error
-
-        return bytes(body)
 
     def _evidence(self, url: str, title: str, text: str) -> list[Evidence]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -188,49 +126,6 @@ def _place(part: Passage, total: int) -> str:
 async def fetch_page(url: str) -> list[Evidence]:
     """The passages of the page at `url`, read with the limits that `PageReader` has by default."""
     return await PageReader()(url)
-
-
-def _require() -> None:
-    try:
-        import_module("ssrfguard")
-        import_module("ssrfguard.httpx")
-    except ImportError:
-        raise MissingExtra("tools", "ssrfguard[httpx]") from None
-
-
-@asynccontextmanager
-async def _faults(url: str) -> AsyncGenerator[None, None]:
-    """Turn the errors of the client and its guard into those of a tool."""
-    import httpx
-    from ssrfguard import SSRFGuardError
-
-    try:
-        yield
-    except SSRFGuardError as error:
-        raise AddressRefused(
-            f"`{url}` may not be opened: {error}", hint="only public addresses on the usual ports are fetched"
-        ) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
-        raise AddressRefused(
-            f"`{url}` is not an address that can be opened: {error}", hint="give a full http or https address"
-        ) from error
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise NetworkUnavailable(
-            f"`{url}` cannot be reached: {error or 'no answer'}; the run goes on without it"
-        ) from error
-    except httpx.TimeoutException as error:
-        raise ToolTimeout(f"`{url}` gave no answer in time") from error
-    except httpx.HTTPError as error:
-        raise ToolError(f"`{url}` could not be fetched: {error}") from error
-
-
-def _check_status(response: httpx.Response) -> None:
-    status = response.status_code
-    if status == 429:
-        raise RateLimited(f"`{response.url}` answered 429: it is asked too often", hint="try again later")
-
-    if not response.is_success:
-        raise ToolError(f"`{response.url}` answered {status} {response.reason_phrase}".rstrip())
 
 
 def _read(page: _Page) -> tuple[str, str]:

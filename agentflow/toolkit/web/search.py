@@ -10,8 +10,8 @@ from time import monotonic
 from agentflow.context import operation
 from agentflow.evidence import Evidence
 from agentflow.exceptions import NetworkUnavailable, ProjectError, ToolError, UnknownName
+from agentflow.toolkit.lookup import Resolver
 from agentflow.toolkit.web.ddgs import Ddgs
-from agentflow.toolkit.web.lookup import Resolver
 from agentflow.toolkit.web.provider import Hit, Provider, combined
 from agentflow.toolkit.web.searxng import SearXng
 
