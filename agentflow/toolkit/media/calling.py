@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.exceptions import MissingExtra, NetworkUnavailable, ToolError, ToolTimeout
+from agentflow.toolkit import guard
+from agentflow.toolkit.guard import Guard
 from agentflow.toolkit.media.endpoint import Endpoint
 from agentflow.toolkit.media.faults import refusal
 
@@ -26,9 +28,9 @@ LONGEST_TEXT = 20_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file as one field of a form."""
+    """A file as the field `part` of a form."""
 
-    field: str
+    part: str
     name: str
     data: bytes = field(repr=False)
     media_type: str
@@ -81,7 +83,7 @@ async def uploaded(
     max_bytes: int = LONGEST_TEXT,
 ) -> Answer:
     """What `endpoint` answers to files and fields of a form, sent to `path` with the name of its model."""
-    files = [(u.field, (u.name, u.data, u.media_type)) for u in uploads]
+    files = [(u.part, (u.name, u.data, u.media_type)) for u in uploads]
     return await _sent(endpoint, path, max_bytes, data={"model": endpoint.model, **form}, files=files)
 
 
@@ -152,7 +154,8 @@ async def bounded(where: str, seconds: float) -> AsyncGenerator[None, None]:
         ) from error
     except (TimeoutError, httpx.TimeoutException):
         raise ToolTimeout(
-            f"{where} took longer than {seconds:g} s", hint="a larger `timeout` of the endpoint, or less at once"
+            f"{where} took longer than {seconds:g} s",
+            hint="a larger `timeout` of the endpoint, or less at once",
         ) from None
     except httpx.TransportError as error:
         raise NetworkUnavailable(f"{where} broke off: {error or type(error).__name__}") from error
@@ -174,3 +177,30 @@ def require() -> None:
         import_module("httpx")
     except ImportError:
         raise MissingExtra("tools", "httpx") from None
+
+
+async def downloaded(endpoint: Endpoint, url: str, reach: Guard, *, max_bytes: int) -> bytes:
+    """The file at `url`, which `endpoint` named in an answer: its own, or one that `reach` allows, without the key."""
+    if endpoint.is_own(url):
+        return await _own(endpoint, url, max_bytes)
+
+    await guard.load()
+    async with bounded(f"`{url[:200]}`", endpoint.timeout), reach.client(timeout=endpoint.timeout) as sender:
+        request = guard.request(sender, "GET", url)
+        async with reach.follow(sender, request) as response:
+            guard.check_status(response)
+            return await guard.receive(response, max_bytes=max_bytes)
+
+
+async def _own(endpoint: Endpoint, url: str, max_bytes: int) -> bytes:
+    where = f"`{url[:200]}`"
+    async with (
+        bounded(where, endpoint.timeout),
+        client(endpoint.timeout) as sender,
+        sender.stream("GET", url, headers=_headers(endpoint)) as response,
+    ):
+        body = await received(response, where, max_bytes)
+        if response.status_code != 200:
+            raise refusal(where, response.status_code, response.headers, body)
+
+    return body

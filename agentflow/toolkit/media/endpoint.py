@@ -48,9 +48,7 @@ class Endpoint:
         return _origin(url) == _origin(self.base_url)
 
 
-def named(
-    variable: str, *, model: str, what: str, environ: Mapping[str, str] | None = None
-) -> Endpoint:
+def named(variable: str, *, model: str, what: str, environ: Mapping[str, str] | None = None) -> Endpoint:
     """The endpoint for `what` that the environment names: `variable` (`NAME` or `NAME@URL`), else OPENAI_BASE_URL or
     OPENAI_API_KEY with `model`.
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agentflow.exceptions import NetworkUnavailable, RateLimited, ToolError, ToolTimeout
+from agentflow.toolkit.guard import retry_after
 
 _LONGEST = 300  # characters of a server's own words
 _HINTS = {
@@ -31,9 +29,9 @@ def refusal(where: str, status: int, headers: Mapping[str, str], body: bytes) ->
     if status == 429 and code == "insufficient_quota":
         return ToolError(text, hint="its account has no credit left: asking again does not help")
 
-    retry_after = seconds(headers)
-    if status == 429 or (status == 503 and retry_after is not None):
-        return RateLimited(text, hint="ask less often, or raise the quota", retry_after=retry_after)
+    wait = retry_after(headers.get("retry-after"))
+    if status == 429 or (status == 503 and wait is not None):
+        return RateLimited(text, hint="ask less often, or raise the quota", retry_after=wait)
 
     if status == 408:
         return ToolTimeout(text)
@@ -48,25 +46,6 @@ def refusal(where: str, status: int, headers: Mapping[str, str], body: bytes) ->
         )
 
     return ToolError(text, hint=_HINTS.get(status, ""))
-
-
-def seconds(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """How long the server asks to wait, from `retry-after-ms` or `retry-after` (seconds or a date)."""
-    given = headers.get("retry-after", "")
-    for text, unit in ((headers.get("retry-after-ms", ""), 0.001), (given, 1.0)):
-        try:
-            value = float(text) * unit
-        except ValueError:
-            continue
-
-        if math.isfinite(value) and value >= 0:
-            return value
-
-    try:
-        until = parsedate_to_datetime(given)
-        return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 def _said(body: bytes) -> tuple[str, str]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from agentflow.exceptions import AddressRefused, FileUnreadable
 
 # Not to be held up by a pipe, and not to be led away by a link that was laid a moment ago.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+)
 _WALKS = os.open in os.supports_dir_fd
 
 
@@ -19,7 +21,7 @@ class Folder:
     """Reads files of the folder `root` and of folders in it, by names relative to it or whole."""
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(os.path.abspath(root))
+        self.root = Path(root).absolute()
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """The bytes of the file `name`. Blocks.
@@ -44,7 +46,8 @@ class Folder:
 
         if len(data) > max_bytes:
             raise FileUnreadable(
-                f"`{name}` is larger than {max_bytes / 1e6:g} MB", hint="give a shorter or smaller one, or a part of it"
+                f"`{name}` is larger than {max_bytes / 1e6:g} MB",
+                hint="give a shorter or smaller one, or a part of it",
             )
 
         return data

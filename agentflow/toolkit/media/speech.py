@@ -87,7 +87,7 @@ class Speech:
     def _upload(self, path: str) -> Upload:
         media_type = media_type_of(path)
         data = self._files.read(path, max_bytes=self._max_bytes)
-        return Upload(field="file", name=_plain(path), data=data, media_type=media_type)
+        return Upload(part="file", name=_plain(path), data=data, media_type=media_type)
 
 
 def media_type_of(path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from agentflow.evidence import Evidence
@@ -33,11 +34,11 @@ class Transcript:
 
     def srt(self) -> str:
         """The segments as SubRip subtitles; raises `ToolError` where there are none."""
-        return "\n".join(f"{n}\n{_cue(s, ',')}" for n, s in enumerate(self._timed(), 1))
+        return "\n".join(f"{n}\n{_cue(s, ',', s.text)}" for n, s in enumerate(self._timed(), 1))
 
     def vtt(self) -> str:
         """The segments as WebVTT subtitles; raises `ToolError` where there are none."""
-        return "\n".join(["WEBVTT\n", *(_cue(s, ".") for s in self._timed())])
+        return "\n".join(["WEBVTT\n", *(_cue(s, ".", escape(s.text, quote=False)) for s in self._timed())])
 
     def _timed(self) -> list[Segment]:
         if not self.segments:
@@ -103,10 +104,10 @@ def _segment(given: Any, odd: Callable[[str], ToolError]) -> Segment:
     return Segment(start=start, end=end, text=text.strip())
 
 
-def _cue(segment: Segment, point: str) -> str:
+def _cue(segment: Segment, point: str, text: str) -> str:
     # An empty line would end the cue, and an arrow begin another one.
-    text = "\n".join(filter(None, segment.text.replace("-->", "->").splitlines()))
-    return f"{_stamp(segment.start, point)} --> {_stamp(segment.end, point)}\n{text}\n"
+    lines = "\n".join(line for line in text.replace("-->", "->").splitlines() if line.strip())
+    return f"{_stamp(segment.start, point)} --> {_stamp(segment.end, point)}\n{lines}\n"
 
 
 def _stamp(seconds: float, point: str) -> str:

@@ -93,7 +93,9 @@ class LocalSpeech:
         )
         segments = list(_segments(found, stop))
         text = " ".join(segment.text for segment in segments)
-        return Transcript(text=text, language="en" if task == "translate" else told.language, segments=segments)
+        return Transcript(
+            text=text, language="en" if task == "translate" else told.language, segments=segments
+        )
 
     def _folder(self) -> Path:
         given = self._model or os.environ.get(VARIABLE)
@@ -110,7 +112,9 @@ class LocalSpeech:
         if model.model.is_multilingual:
             known = model.supported_languages
             if language and language not in known:
-                raise ToolError(f"`{language}` is no language of this model", hint=f"it knows {', '.join(known)}")
+                raise ToolError(
+                    f"`{language}` is no language of this model", hint=f"it knows {', '.join(known)}"
+                )
 
             return
 
@@ -160,6 +164,7 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
     """
     import av
     import numpy as np
+    from av.error import FFmpegError
 
     pieces: list[Any] = []
     left = int(max_seconds * _RATE)
@@ -176,7 +181,7 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
                     raise asyncio.CancelledError
 
                 pieces.append(piece)
-    except (av.FFmpegError, ValueError, IndexError) as error:
+    except (FFmpegError, ValueError, IndexError) as error:
         raise FileUnreadable(f"`{name}` cannot be read as sound: {error}") from None
 
     if not pieces:
@@ -207,5 +212,7 @@ def _segments(found: Iterable[Any], stop: threading.Event) -> Iterator[Segment]:
             return
 
         yield Segment(
-            start=round(segment.start, 2), end=round(max(segment.start, segment.end), 2), text=segment.text.strip()
+            start=round(segment.start, 2),
+            end=round(max(segment.start, segment.end), 2),
+            text=segment.text.strip(),
         )

@@ -1,0 +1,136 @@
+"""Guardrails that know nothing of the SDK: made into its own, and what they say put on the record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, cast, runtime_checkable
+
+from agents import GuardrailFunctionOutput, InputGuardrail, OutputGuardrail
+
+from agentflow.context import Operation, Outcome, effect
+from agentflow.exceptions import ProjectError, ToolError
+from agentflow.models.calls import jsonable
+
+
+class Ruling(Protocol):
+    """What a guard says of a text; `reason` tells why it is flagged."""
+
+    @property
+    def flagged(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+@runtime_checkable
+class Guard(Protocol):
+    """Judges what goes into an agent, or what comes out of it.
+
+    A text that could not be judged because a tool failed counts as flagged, unless `on_failure` is `"allow"`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def on_failure(self) -> Literal["refuse", "allow"]: ...
+
+    async def __call__(self, text: str, /) -> Ruling: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A ruling as it is recorded; `failure` is why there is none."""
+
+    flagged: bool
+    reason: str = ""
+    failure: str = ""
+    ruling: Any = None
+
+
+Within = Callable[[Coroutine[Any, Any, Verdict]], Awaitable[Verdict]]
+"""Does the work of a guardrail as part of the agent that is at work."""
+
+
+def input_guardrails(guards: Sequence[Any], within: Within) -> list[InputGuardrail[Any]]:
+    """`guards` as the SDK takes them; ours are asked before the model is."""
+    return [
+        guard if isinstance(guard, InputGuardrail) else _before(_checked(guard), within) for guard in guards
+    ]
+
+
+def output_guardrails(guards: Sequence[Any], within: Within) -> list[OutputGuardrail[Any]]:
+    """`guards` as the SDK takes them."""
+    return [
+        guard if isinstance(guard, OutputGuardrail) else _after(_checked(guard), within) for guard in guards
+    ]
+
+
+def _checked(guard: Any) -> Guard:
+    if isinstance(guard, InputGuardrail | OutputGuardrail) or not isinstance(guard, Guard):
+        raise ProjectError(
+            f"`{getattr(guard, 'name', None) or type(guard).__name__}` is no guardrail that fits here",
+            hint="give one of the SDK for this side, or an object with `name`, `on_failure` and an async call of a text",
+        )
+
+    return guard
+
+
+def _before(guard: Guard, within: Within) -> InputGuardrail[Any]:
+    async def judge(_: Any, __: Any, given: Any) -> GuardrailFunctionOutput:
+        return _told(await within(_ruled(guard, "input", text_of(given))))
+
+    # One after the other with the model: what is flagged costs no token, and the model never reads it.
+    return InputGuardrail(guardrail_function=judge, name=guard.name, run_in_parallel=False)
+
+
+def _after(guard: Guard, within: Within) -> OutputGuardrail[Any]:
+    async def judge(_: Any, __: Any, given: Any) -> GuardrailFunctionOutput:
+        return _told(await within(_ruled(guard, "output", text_of(given))))
+
+    return OutputGuardrail(guardrail_function=judge, name=guard.name)
+
+
+def _told(verdict: Verdict) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(output_info=verdict.reason, tripwire_triggered=verdict.flagged)
+
+
+async def _ruled(guard: Guard, side: str, text: str) -> Verdict:
+    """What `guard` says of `text`, recorded as an operation of its own kind: it is no tool that a model could call."""
+
+    async def work(record: Operation) -> Verdict:
+        verdict = await _verdict(guard, text)
+        record.result = jsonable(verdict)
+        record.attributes["flagged"] = verdict.flagged
+        if verdict.failure:
+            record.attributes["failure"] = verdict.failure
+
+        return verdict
+
+    def restore(outcome: Outcome) -> Verdict:
+        known = cast("dict[str, Any]", outcome.result.data if outcome.result is not None else {})
+        return Verdict(**known)
+
+    request = {"side": side, "text": text}
+    return await effect("guardrail", guard.name, work, restore, request=request, on_failure=guard.on_failure)
+
+
+async def _verdict(guard: Guard, text: str) -> Verdict:
+    try:
+        ruling = await guard(text)
+    except ToolError as error:
+        failure, hint = f"{type(error).__name__}: {error}", f" ({error.hint})" if error.hint else ""
+        reason = f"the text could not be judged: {failure}{hint}"
+        return Verdict(flagged=guard.on_failure != "allow", reason=reason, failure=failure)
+
+    return Verdict(flagged=ruling.flagged, reason=ruling.reason, ruling=jsonable(ruling))
+
+
+def text_of(given: Any) -> str:
+    """What an agent was given or gave, as one text: messages by their content, other values as JSON."""
+    if isinstance(given, str):
+        return given
+
+    return json.dumps(jsonable(given), ensure_ascii=False)
