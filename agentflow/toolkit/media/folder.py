@@ -35,11 +35,14 @@ class Folder:
         except OSError as error:
             raise self._fault(name, parts, error) from None
 
-        with os.fdopen(opened, "rb") as file:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise FileUnreadable(f"`{name}` is no file")
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(opened)
+            raise FileUnreadable(f"`{name}` is no file")
 
-            data = file.read(max_bytes + 1)
+        with os.fdopen(opened, "rb") as file:
+            # As much room is taken as is asked for, so not more than the file needs.
+            data = file.read(min(found.st_size, max_bytes) + 1)
 
         if not data:
             raise FileUnreadable(f"`{name}` is empty")

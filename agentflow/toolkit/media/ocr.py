@@ -6,6 +6,7 @@ import asyncio
 import threading
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -117,8 +118,8 @@ def _loaded() -> Any:
             raise MissingExtra("ocr", package)
 
     import onnxruntime
-    import rapidocr
 
+    rapidocr = import_module("rapidocr")  # by name, as it has no types
     onnxruntime.disable_telemetry_events()  # nothing of ours phones home
     weights = Path(str(rapidocr.__file__)).parent / "models"
     if lacking := [name for name in _WEIGHTS.values() if not (weights / name).is_file()]:

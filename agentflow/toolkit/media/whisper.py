@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,6 @@ from agentflow.toolkit.media.transcript import Segment, Transcript
 
 if TYPE_CHECKING:
     import numpy as np
-    from faster_whisper import WhisperModel
     from numpy.typing import NDArray
 
 VARIABLE = "AGENTFLOW_SPEECH_MODEL"
@@ -108,7 +108,7 @@ class LocalSpeech:
 
         return folder
 
-    def _refuse(self, model: WhisperModel, task: str, language: str) -> None:
+    def _refuse(self, model: Any, task: str, language: str) -> None:
         if model.model.is_multilingual:
             known = model.supported_languages
             if language and language not in known:
@@ -137,21 +137,25 @@ _loading = threading.Lock()
 
 
 @cache
-def _loaded(folder: str, threads: int) -> WhisperModel:
+def _loaded(folder: str, threads: int) -> Any:
+    library = _library("faster_whisper", "faster-whisper")
     try:
-        from faster_whisper import WhisperModel
-    except ImportError:
-        raise MissingExtra("speech", "faster-whisper") from None
-
-    try:
-        return WhisperModel(
+        return library.WhisperModel(
             folder, device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise ToolError(f"the speech model in `{folder}` cannot be loaded: {error}", hint=_CONNECT) from error
 
 
-def loaded(folder: str, threads: int) -> WhisperModel:
+def _library(module: str, package: str) -> Any:
+    # By name, as neither has types.
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingExtra("speech", package) from None
+
+
+def loaded(folder: str, threads: int) -> Any:
     """The model in `folder`, loaded once in this process. Blocks."""
     with _loading:
         return _loaded(folder, threads)
@@ -162,15 +166,14 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
 
     Raises `FileUnreadable` for a file that is no sound, is broken, or goes on for longer than `max_seconds`.
     """
-    import av
     import numpy as np
-    from av.error import FFmpegError
 
+    av = _library("av", "av")
     pieces: list[Any] = []
     left = int(max_seconds * _RATE)
     try:
         with av.open(BytesIO(data), mode="r", metadata_errors="ignore") as file:
-            for piece in _pieces(file):
+            for piece in _pieces(file, av):
                 left -= len(piece)
                 if left < 0:
                     raise FileUnreadable(
@@ -181,7 +184,7 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
                     raise asyncio.CancelledError
 
                 pieces.append(piece)
-    except (FFmpegError, ValueError, IndexError) as error:
+    except (av.FFmpegError, ValueError, IndexError) as error:
         raise FileUnreadable(f"`{name}` cannot be read as sound: {error}") from None
 
     if not pieces:
@@ -190,9 +193,7 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
     return np.concatenate(pieces).astype(np.float32) / 32768.0
 
 
-def _pieces(file: Any) -> Iterator[Any]:
-    import av
-
+def _pieces(file: Any, av: Any) -> Iterator[Any]:
     if not file.streams.audio:
         return
 
