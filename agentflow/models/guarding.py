@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,10 @@ from agents import GuardrailFunctionOutput, InputGuardrail, OutputGuardrail
 
 from agentflow.context import Operation, Outcome, effect
 from agentflow.exceptions import ProjectError, ToolError
+from agentflow.limits import TRANSIENT, wait_before
 from agentflow.models.calls import jsonable
+
+_RETRIES = 2
 
 
 class Ruling(Protocol):
@@ -28,7 +32,8 @@ class Ruling(Protocol):
 class Guard(Protocol):
     """Judges what goes into an agent, or what comes out of it.
 
-    A text that could not be judged because a tool failed counts as flagged, unless `on_failure` is `"allow"`.
+    A text that could not be judged because a tool failed counts as flagged. `on_failure="allow"` lets it pass where the
+    failure is one that may pass by itself: a service that is down, too slow, or asked too often.
     """
 
     @property
@@ -119,13 +124,30 @@ async def _ruled(guard: Guard, side: str, text: str) -> Verdict:
 
 async def _verdict(guard: Guard, text: str) -> Verdict:
     try:
-        ruling = await guard(text)
+        ruling = await _asked(guard, text)
     except ToolError as error:
         failure, hint = f"{type(error).__name__}: {error}", f" ({error.hint})" if error.hint else ""
-        reason = f"the text could not be judged: {failure}{hint}"
-        return Verdict(flagged=guard.on_failure != "allow", reason=reason, failure=failure)
+        passes = guard.on_failure == "allow" and isinstance(error, TRANSIENT)
+        return Verdict(
+            flagged=not passes, reason=f"the text could not be judged: {failure}{hint}", failure=failure
+        )
 
     return Verdict(flagged=ruling.flagged, reason=ruling.reason, ruling=jsonable(ruling))
+
+
+async def _asked(guard: Guard, text: str) -> Ruling:
+    """What `guard` says, asked again where it failed for a reason that may pass."""
+    failures = 0
+    while True:
+        try:
+            return await guard(text)
+        except TRANSIENT as error:
+            failures += 1
+            wait = wait_before(failures, error)
+            if failures > _RETRIES or wait is None:
+                raise
+
+            await asyncio.sleep(wait)
 
 
 def text_of(given: Any) -> str:

@@ -572,6 +572,9 @@ async def test_a_picture_at_an_address_is_fetched_from_the_server_itself(
         "file:///etc/passwd",
         "http://127.0.0.1:{own}@127.0.0.1:{other}/x.png",
         "//127.0.0.1:{other}/x.png",
+        "http://127.0.0.1:{own}\\@127.0.0.1:{other}/x.png",
+        "http://127.0.0.1:{other}#@127.0.0.1:{own}/x.png",
+        "http://127.0.0.1:{own}\t@127.0.0.1:{other}/x.png",
     ],
 )
 async def test_an_answer_cannot_send_the_machine_elsewhere(

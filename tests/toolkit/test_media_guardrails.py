@@ -35,6 +35,9 @@ def judge(sent: Sent) -> Reply:
     )
 
 
+BUSY = fails(429, retry_after="0")
+
+
 @pytest.fixture
 def server() -> Iterator[MediaServer]:
     with MediaServer(judge) as server:
@@ -106,7 +109,7 @@ async def test_what_is_harmless_passes_and_is_on_the_record(server: MediaServer)
     }
 
 
-@pytest.mark.parametrize("reply", [fails(500), fails(401), says({"results": []}), Reply(cut=True, body=b"{")])
+@pytest.mark.parametrize("reply", [BUSY, fails(401), says({"results": []})])
 async def test_what_cannot_be_judged_is_refused(server: MediaServer, reply: Reply) -> None:
     """However the service fails; the error says why, and the model is not asked."""
     server.reply = reply
@@ -119,15 +122,37 @@ async def test_what_cannot_be_judged_is_refused(server: MediaServer, reply: Repl
 
 
 async def test_what_cannot_be_judged_passes_where_that_is_said(server: MediaServer) -> None:
-    """And the record tells that it was not judged."""
-    server.reply = fails(503)
+    """After it was tried again; and the record tells that it was not judged."""
+    server.reply = BUSY
     given, recording, _ = await asked(guarded(moderator(server, "allow")), "hello")
 
     assert given == "fine"
+    assert len(server.sent) == 6
     for kept in recording.kept:
         if kept.operation.kind == "guardrail":
-            assert kept.operation.result["failure"].startswith("NetworkUnavailable: ")
+            assert kept.operation.result["failure"].startswith("RateLimited: ")
             assert not kept.operation.result["flagged"]
+
+
+@pytest.mark.parametrize("reply", [fails(401), fails(404), says({"results": [{"flagged": "no"}]})])
+async def test_what_a_service_refuses_passes_nowhere(server: MediaServer, reply: Reply) -> None:
+    """A wrong key or model would else switch the guardrail off for good."""
+    server.reply = reply
+    given, _, _ = await asked(guarded(moderator(server, "allow")), "hello")
+
+    assert isinstance(given, GuardrailTripped)
+
+
+async def test_a_service_that_was_busy_is_asked_again(server: MediaServer) -> None:
+    """A passing failure stops no agent."""
+
+    def reply(sent: Sent) -> Reply:
+        return BUSY if len(server.sent) == 1 else judge(sent)
+
+    server.reply = reply
+    given, _, _ = await asked(guarded(moderator(server)), "hello")
+
+    assert given == "fine"
 
 
 async def test_what_was_judged_is_not_judged_again_when_a_run_is_resumed(server: MediaServer) -> None:

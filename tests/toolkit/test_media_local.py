@@ -114,6 +114,22 @@ async def test_files_that_are_no_sound_are_refused(tmp_path: Path) -> None:
 
 
 @with_speech
+async def test_a_playlist_does_not_lead_to_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the name of a recording, a list of files would have the decoder open them."""
+    sound(tmp_path / "private.wav", 1)
+    files = tmp_path / "files"
+    files.mkdir()
+    monkeypatch.chdir(tmp_path)
+    (files / "call.mp3").write_text("ffconcat version 1.0\nfile private.wav\n")
+    (files / "call.mp4").write_text("#EXTM3U\n#EXTINF:1,\nprivate.wav\n#EXT-X-ENDLIST\n")
+    for name in ("call.mp3", "call.mp4"):
+        with pytest.raises(FileUnreadable, match="cannot be read as sound"):
+            await LocalSpeech(files).transcribe(name)
+
+
+@with_speech
 async def test_many_seconds_in_few_bytes_do_not_fill_the_memory(tmp_path: Path) -> None:
     """Reading stops at the limit, long before the end: hours of silence are a small file in some formats."""
     if shutil.which("sox") is None:

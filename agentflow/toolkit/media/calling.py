@@ -98,7 +98,7 @@ async def _sent(endpoint: Endpoint, path: str, max_bytes: int, **content: Any) -
             answer = Answer(
                 where=where,
                 media_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
-                body=await received(response, where, max_bytes),
+                body=await guard.receive(response, max_bytes=max_bytes),
             )
             if response.status_code != 200:
                 raise refusal(where, response.status_code, response.headers, answer.body)
@@ -127,17 +127,6 @@ def client(timeout: float) -> httpx.AsyncClient:
     import httpx
 
     return httpx.AsyncClient(timeout=timeout, follow_redirects=False, verify=_tls())
-
-
-async def received(response: httpx.Response, where: str, max_bytes: int) -> bytes:
-    """The body of `response`; raises `ToolError` for one that is larger than `max_bytes`."""
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > max_bytes:
-            raise ToolError(f"the answer of {where} is larger than {max_bytes:,} bytes")
-
-    return bytes(body)
 
 
 @asynccontextmanager
@@ -181,26 +170,35 @@ def require() -> None:
 
 async def downloaded(endpoint: Endpoint, url: str, reach: Guard, *, max_bytes: int) -> bytes:
     """The file at `url`, which `endpoint` named in an answer: its own, or one that `reach` allows, without the key."""
-    if endpoint.is_own(url):
-        return await _own(endpoint, url, max_bytes)
-
     await guard.load()
-    async with bounded(f"`{url[:200]}`", endpoint.timeout), reach.client(timeout=endpoint.timeout) as sender:
-        request = guard.request(sender, "GET", url)
-        async with reach.follow(sender, request) as response:
-            guard.check_status(response)
-            return await guard.receive(response, max_bytes=max_bytes)
+    where = f"`{url[:200]}`"
+    async with bounded(where, endpoint.timeout):
+        if _is_own(endpoint, url):
+            return await _own(endpoint, url, max_bytes)
+
+        async with reach.client(timeout=endpoint.timeout) as sender:
+            request = guard.request(sender, "GET", url)
+            async with reach.follow(sender, request) as response:
+                guard.check_status(response)
+                return await guard.receive(response, max_bytes=max_bytes)
+
+
+def _is_own(endpoint: Endpoint, url: str) -> bool:
+    import httpx
+
+    # Read as they are read when they are opened: another parser may see another host in the same text.
+    own, other = httpx.URL(endpoint.base_url), httpx.URL(url)
+    here, there = ((u.scheme, u.host, u.port) for u in (own, other))
+    return here == there and not other.userinfo
 
 
 async def _own(endpoint: Endpoint, url: str, max_bytes: int) -> bytes:
-    where = f"`{url[:200]}`"
     async with (
-        bounded(where, endpoint.timeout),
         client(endpoint.timeout) as sender,
         sender.stream("GET", url, headers=_headers(endpoint)) as response,
     ):
-        body = await received(response, where, max_bytes)
+        body = await guard.receive(response, max_bytes=max_bytes)
         if response.status_code != 200:
-            raise refusal(where, response.status_code, response.headers, body)
+            raise refusal(f"`{url[:200]}`", response.status_code, response.headers, body)
 
     return body

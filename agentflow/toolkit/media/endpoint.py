@@ -26,7 +26,7 @@ class Endpoint:
     model: str
     base_url: str = OPENAI_URL
     key: Secret | None = None
-    timeout: float = 120
+    timeout: float = 300
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
@@ -43,12 +43,10 @@ class Endpoint:
 
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
-    def is_own(self, url: str) -> bool:
-        """Whether `url` is served by this very server."""
-        return _origin(url) == _origin(self.base_url)
 
-
-def named(variable: str, *, model: str, what: str, environ: Mapping[str, str] | None = None) -> Endpoint:
+def named(
+    variable: str, *, model: str, what: str, timeout: float = 300, environ: Mapping[str, str] | None = None
+) -> Endpoint:
     """The endpoint for `what` that the environment names: `variable` (`NAME` or `NAME@URL`), else OPENAI_BASE_URL or
     OPENAI_API_KEY with `model`.
 
@@ -69,7 +67,12 @@ def named(variable: str, *, model: str, what: str, environ: Mapping[str, str] | 
         )
 
     url = url or OPENAI_URL
-    return Endpoint(model=match["model"] if match else model, base_url=url, key=_key(url, server, known))
+    return Endpoint(
+        model=match["model"] if match else model,
+        base_url=url,
+        key=_key(url, server, known),
+        timeout=timeout,
+    )
 
 
 def _key(url: str, server: str, environ: Mapping[str, str]) -> Secret | None:

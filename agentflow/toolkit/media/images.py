@@ -55,7 +55,7 @@ class Images:
         return await self._pictures(endpoint, answer, wanted)
 
     async def edit(
-        self, prompt: str, paths: Sequence[str], mask: str = "", size: str = "", count: int = 1
+        self, prompt: str, paths: list[str], mask: str = "", size: str = "", count: int = 1
     ) -> list[Picture]:
         """Make pictures from others, in the files `paths`, and a description of what is to be different.
 

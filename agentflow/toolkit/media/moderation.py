@@ -12,6 +12,8 @@ from agentflow.toolkit.media.calling import Answer, asked
 from agentflow.toolkit.media.endpoint import Endpoint, named
 
 VARIABLE = "AGENTFLOW_MODERATION"
+_MODEL = "omni-moderation-latest"
+_SECONDS = 30.0  # a verdict takes less than one; what waits for it is a whole agent
 # Well inside of what OpenAI's model reads at once, whatever the language; a longer text is judged in parts.
 _PART = 20_000
 # A word that is cut in two is whole in one of the parts.
@@ -42,8 +44,9 @@ class Moderator:
     """Judges texts by `endpoint`, else by the server that AGENTFLOW_MODERATION, OPENAI_BASE_URL or OPENAI_API_KEY names.
 
     `thresholds` flag a category from a score on that may be lower than the service's own. It stands as it is among the
-    `input_guardrails` or `output_guardrails` of an agent: then a flagged text ends the step, and so does a text that could
-    not be judged, unless `on_failure` is `"allow"`.
+    `input_guardrails` or `output_guardrails` of an agent: then a flagged text ends the step, and so does one that could not
+    be judged. `on_failure="allow"` lets it pass where the service is down, too slow, or asked too often, and not where it
+    refuses or answers nonsense.
     """
 
     name = "moderation"
@@ -69,7 +72,7 @@ class Moderator:
         if not text.strip():
             return Moderation(flagged=False, categories={}, scores={})
 
-        endpoint = self._endpoint or named(VARIABLE, model="omni-moderation-latest", what="moderation")
+        endpoint = self._endpoint or named(VARIABLE, model=_MODEL, what="moderation", timeout=_SECONDS)
         parts = _parts(text)
         # Not every server takes a list.
         answer = await asked(endpoint, "/moderations", body={"input": parts if len(parts) > 1 else text})

