@@ -42,7 +42,7 @@ from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, to
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
 from agentflow.models.errors import translated
-from agentflow.models.guarding import Guard, Verdict, input_guardrails, output_guardrails
+from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
     Model,
@@ -266,7 +266,7 @@ class _Run:
 
         return self._agents[spec.name]
 
-    async def _judged(self, work: Coroutine[Any, Any, Verdict]) -> Verdict:
+    async def _judged(self, work: Coroutine[Any, Any, Judgement]) -> Judgement:
         """What a guardrail does, under the agent that is at work when it does it."""
         return await self.active.within(work)
 

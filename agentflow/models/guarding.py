@@ -46,7 +46,7 @@ class Guard(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """A ruling as it is recorded; `failure` is why there is none."""
 
     flagged: bool
@@ -55,7 +55,7 @@ class Verdict:
     ruling: Any = None
 
 
-Within = Callable[[Coroutine[Any, Any, Verdict]], Awaitable[Verdict]]
+Within = Callable[[Coroutine[Any, Any, Judgement]], Awaitable[Judgement]]
 """Does the work of a guardrail as part of the agent that is at work."""
 
 
@@ -98,14 +98,14 @@ def _after(guard: Guard, within: Within) -> OutputGuardrail[Any]:
     return OutputGuardrail(guardrail_function=judge, name=guard.name)
 
 
-def _told(verdict: Verdict) -> GuardrailFunctionOutput:
+def _told(verdict: Judgement) -> GuardrailFunctionOutput:
     return GuardrailFunctionOutput(output_info=verdict.reason, tripwire_triggered=verdict.flagged)
 
 
-async def _ruled(guard: Guard, side: str, text: str) -> Verdict:
+async def _ruled(guard: Guard, side: str, text: str) -> Judgement:
     """What `guard` says of `text`, recorded as an operation of its own kind: it is no tool that a model could call."""
 
-    async def work(record: Operation) -> Verdict:
+    async def work(record: Operation) -> Judgement:
         verdict = await _verdict(guard, text)
         record.result = jsonable(verdict)
         record.attributes["flagged"] = verdict.flagged
@@ -114,25 +114,25 @@ async def _ruled(guard: Guard, side: str, text: str) -> Verdict:
 
         return verdict
 
-    def restore(outcome: Outcome) -> Verdict:
+    def restore(outcome: Outcome) -> Judgement:
         known = cast("dict[str, Any]", outcome.result.data if outcome.result is not None else {})
-        return Verdict(**known)
+        return Judgement(**known)
 
     request = {"side": side, "text": text}
     return await effect("guardrail", guard.name, work, restore, request=request, on_failure=guard.on_failure)
 
 
-async def _verdict(guard: Guard, text: str) -> Verdict:
+async def _verdict(guard: Guard, text: str) -> Judgement:
     try:
         ruling = await _asked(guard, text)
     except ToolError as error:
         failure, hint = f"{type(error).__name__}: {error}", f" ({error.hint})" if error.hint else ""
         passes = guard.on_failure == "allow" and isinstance(error, TRANSIENT)
-        return Verdict(
+        return Judgement(
             flagged=not passes, reason=f"the text could not be judged: {failure}{hint}", failure=failure
         )
 
-    return Verdict(flagged=ruling.flagged, reason=ruling.reason, ruling=jsonable(ruling))
+    return Judgement(flagged=ruling.flagged, reason=ruling.reason, ruling=jsonable(ruling))
 
 
 async def _asked(guard: Guard, text: str) -> Ruling:

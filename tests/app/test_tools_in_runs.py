@@ -46,7 +46,9 @@ class Flaky:
     def __init__(self, *faults: Exception, **labels: Any) -> None:
         self.faults, self.made = list(faults), 0
 
-        @tool(**{"retries": 2, **labels})
+        given: dict[str, Any] = {"retries": 2, **labels}
+
+        @tool(**given)
         async def ask(what: str) -> str:
             """Ask."""
             self.made += 1
@@ -131,8 +133,8 @@ def told(model: ScriptedModel) -> str:
 async def answered(tools: list[Tool[..., Any]], *calls: Any, **settings: Any) -> tuple[ScriptedModel, Any]:
     model = ScriptedModel([list(calls), [assistant_message("done")]])
     work = Agent("work", takes=str, gives=str, prompt="Work.", tools=tools)
-    given = Settings(**{"model": "scripted/m", "models": {"m": model}, **settings})
-    return model, await run(Workflow("w", start=work, end=work), "go", settings=given).result()
+    given: dict[str, Any] = {"model": "scripted/m", "models": {"m": model}, **settings}
+    return model, await run(Workflow("w", start=work, end=work), "go", settings=Settings(**given)).result()
 
 
 async def test_a_model_is_told_the_beginning_of_a_long_result_and_the_record_holds_all_of_it() -> None:
