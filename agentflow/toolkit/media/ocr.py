@@ -139,6 +139,8 @@ def _pixels(data: bytes, name: str, most: int) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    # The second is only raised where warnings are errors.
+    bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as image:
             # Known before a pixel is unpacked: a small file may stand for a huge picture.
@@ -154,7 +156,7 @@ def _pixels(data: bytes, name: str, most: int) -> NDArray[np.uint8]:
             return np.ascontiguousarray(np.asarray(plain.convert("RGB"))[:, :, ::-1])
     except UnidentifiedImageError:
         raise FileUnreadable(f"`{name}` is no picture", hint=f"give {', '.join(_FORMATS)}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, *bombs) as error:
         raise FileUnreadable(f"`{name}` cannot be read as a picture: {error}") from None
 
 
