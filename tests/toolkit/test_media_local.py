@@ -88,7 +88,7 @@ async def test_what_the_small_model_cannot_is_told(tmp_path: Path) -> None:
             await call
 
         assert "AGENTFLOW_SPEECH_MODEL" in caught.value.hint
-        assert "AGENTFLOW_SPEECH," in caught.value.hint
+        assert "AGENTFLOW_SPEECH as" in caught.value.hint
 
 
 @with_speech

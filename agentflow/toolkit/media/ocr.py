@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+_THREADS = "EngineConfig.onnxruntime.intra_op_num_threads"
 # Given by name: a file that is not there would be fetched.
 _WEIGHTS = {
     "Det.model_path": "PP-OCRv6_det_small.onnx",
@@ -127,11 +128,10 @@ def _loaded() -> Any:
             hint="install the one that agentflow names: `pip install 'agentflow[ocr]'`",
         )
 
-    threads = {"EngineConfig.onnxruntime.intra_op_num_threads": 2}
     paths = {key: str(weights / name) for key, name in _WEIGHTS.items()}
     # Its model for lines that stand on their head turned 2 of 40 upright ones around.
-    settings = {"Global.log_level": "error", "Global.use_cls": False}
-    return rapidocr.RapidOCR(params={**settings, **threads, **paths})
+    settings = {"Global.log_level": "error", "Global.use_cls": False, _THREADS: 1}
+    return rapidocr.RapidOCR(params={**settings, **paths})
 
 
 def _pixels(data: bytes, name: str, most: int) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ _RATE = 16_000  # samples a second, which Whisper was trained with
 _CONTAINERS = "wav,mp3,flac,ogg,mov,matroska,mpeg,aac"
 _CONNECT = (
     f"name a folder with a Whisper model for CTranslate2 in {VARIABLE}, "
-    "or a server in AGENTFLOW_SPEECH, as `NAME@http://host:port/v1`"
+    "or use `Speech` in place of `LocalSpeech`, with AGENTFLOW_SPEECH as `NAME@http://host:port/v1`"
 )
 
 
