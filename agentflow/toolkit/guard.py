@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib import import_module
 from ipaddress import ip_network
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 _LOOKUP_SECONDS = 5
 _LONGEST_WAIT = 86_400.0  # seconds; what a server asks beyond that is not waited for
+_OVERHEAD = 65_536  # bytes that compression may add to what it cannot make smaller
 _SHOWN = 200  # characters of an address in an error
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # Never sent on to another host by a redirect: the three of HTTP itself, and those that services have made usual.
@@ -113,6 +113,10 @@ class Guard:
         policy, named = self.policy(), f"[{host}]" if ":" in host else host
         async with faults(f"{named}:{port}"):
             target = policy.check_url(f"http://{named}:{port}/")
+            # A "host" with a slash in it would have pushed the port out of sight.
+            if target.port != port:
+                raise _no_address(f"{named}:{port}", ValueError("that is no name of a host"))
+
             found = await asyncio.to_thread(resolve, target, policy=policy, resolver=self._resolver())
             return [str(address.ip) for address in found]
 
@@ -125,7 +129,7 @@ class Guard:
             policy=self.policy(),
             resolver=self._resolver(),
             timeout=timeout,
-            verify=_tls(),
+            verify=tls(),
             # A proxy would look the name up by itself, out of the guard's sight.
             trust_env=False,
             # Other encodings can grow beyond bounds within one read.
@@ -134,15 +138,24 @@ class Guard:
 
     @asynccontextmanager
     async def follow(
-        self, client: httpx.AsyncClient, request: httpx.Request, *, redirects: int = 5
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        *,
+        redirects: int = 5,
+        approve: Callable[[str], Awaitable[None]] | None = None,
     ) -> AsyncGenerator[httpx.Response, None]:
         """The response to `request`, whose body is still to be read, after at most `redirects` redirects, each checked.
 
+        `approve` is awaited with each address before it is asked for, and raises what is then raised here.
         Raises `AddressRefused`, `NetworkUnavailable`, `ToolTimeout`, or `ToolError`, also while the body is read.
         """
         url = str(request.url)
         async with faults(url):
             for _ in range(redirects + 1):
+                if approve is not None:
+                    await approve(str(request.url))
+
                 response = await _sent(client, request)
                 try:
                     # Followed here: the client would first read the body of a redirect, of whatever size.
@@ -155,7 +168,7 @@ class Guard:
                     await response.aclose()
 
             raise AddressRefused(
-                f"`{url}` redirects more than {redirects} times, now to `{request.url}`",
+                f"`{_short(url)}` redirects more than {redirects} times, now to `{_short(str(request.url))}`",
                 hint="open the address that it leads to, if it may be opened",
             )
 
@@ -178,8 +191,11 @@ def request(client: httpx.AsyncClient, method: str, url: str, **parts: Any) -> h
         raise _no_address(url, error) from error
 
 
-async def receive(response: httpx.Response, *, max_bytes: int) -> bytes:
-    """The body of `response`, decompressed; raises `FileUnreadable` beyond `max_bytes` of that, or if it is cut short."""
+async def receive(response: httpx.Response, *, max_bytes: int, cut: bool = False) -> bytes:
+    """The body of `response`, decompressed; raises `FileUnreadable` beyond `max_bytes` of that, or if it ends too early.
+
+    With `cut` a larger body is no error, and its first `max_bytes` are what is given.
+    """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "", "gzip", "x-gzip", "deflate"}:
         raise FileUnreadable(f"`{response.url}` is compressed as `{encoding}`, which was not asked for")
@@ -187,12 +203,21 @@ async def receive(response: httpx.Response, *, max_bytes: int) -> bytes:
     # 47: the largest window, with the header of gzip or of zlib.
     inflate = None if encoding in {"identity", ""} else zlib.decompressobj(47)
     body = bytearray()
+    left = max_bytes + _OVERHEAD
     try:
         async for chunk in response.aiter_raw():
+            # What comes in is counted too: a stream may go on for ever and hold nothing.
+            left -= len(chunk)
             room = max_bytes - len(body) + 1
             body += inflate.decompress(chunk, room) if inflate else chunk
-            if len(body) > max_bytes:
-                raise FileUnreadable(f"`{response.url}` is larger than {max_bytes:,} bytes")
+            if len(body) > max_bytes and cut:
+                return bytes(body[:max_bytes])
+
+            if len(body) > max_bytes or left < 0:
+                raise FileUnreadable(f"`{_short(str(response.url))}` is larger than {max_bytes:,} bytes")
+
+            if inflate and inflate.eof:
+                break
     except zlib.error as error:
         raise FileUnreadable(f"`{response.url}` is not the `{encoding}` that it claims: {error}") from error
 
@@ -207,13 +232,14 @@ def check_status(response: httpx.Response) -> None:
     status = response.status_code
     wait = retry_after(response.headers.get("retry-after"))
     if status == 429 or (status == 503 and wait is not None):
-        when = "later" if wait is None else f"in {wait:.0f} s"
         raise RateLimited(
-            f"`{response.url}` answered {status}: it is asked too often", hint=f"try again {when}"
+            f"`{_short(str(response.url))}` answered {status}: it is asked too often",
+            hint="try again later" if wait is None else f"try again in {wait:.0f} s",
+            retry_after=wait,
         )
 
     if not response.is_success:
-        raise ToolError(f"`{response.url}` answered {status} {response.reason_phrase}".rstrip())
+        raise ToolError(f"`{_short(str(response.url))}` answered {status} {response.reason_phrase}".rstrip())
 
 
 def retry_after(value: str | None) -> float | None:
@@ -221,6 +247,8 @@ def retry_after(value: str | None) -> float | None:
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), _LONGEST_WAIT)
+
+    from email.utils import parsedate_to_datetime
 
     try:
         at = parsedate_to_datetime(text)
@@ -268,7 +296,9 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
         if "location header" not in str(error):
             raise
 
-        raise AddressRefused(f"`{request.url}` redirects to what is no address: {error}") from error
+        raise AddressRefused(
+            f"`{_short(str(request.url))}` redirects to what is no address: {error}"
+        ) from error
 
 
 def _refused(url: str, error: Exception) -> AddressRefused:
@@ -311,11 +341,11 @@ def _table() -> AddressTable:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """The certificates that servers are held to; reading them takes longer than a request."""
     import httpx
 
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context()
 
 
 def _require() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from agentflow.exceptions import AddressRefused, NetworkUnavailable, ProjectError
+from agentflow.exceptions import AddressRefused, FileUnreadable, NetworkUnavailable, ProjectError
 from agentflow.toolkit import guard
 from agentflow.toolkit.guard import Guard
 from tests.toolkit.hostile_urls import (
@@ -25,6 +27,7 @@ from tests.toolkit.hostile_urls import (
     ground,
     resolver,
 )
+from tests.toolkit.sites import Reply, Site
 
 
 @pytest.fixture(scope="module")
@@ -194,12 +197,18 @@ async def test_addresses_are_checked_for_those_who_connect_themselves(field: Gro
         with pytest.raises((AddressRefused, NetworkUnavailable)):
             await guarded.addresses(host, field.port)
 
-    for host, port in ((OPEN_HOST, 22), ("nowhere.example", 22)):
+    for host, port in ((OPEN_HOST, 22), ("nowhere.example", 22), (f"{OPEN_HOST}:{field.port}/", 22)):
         with pytest.raises(AddressRefused):
             await guarded.addresses(host, port)
 
     with pytest.raises(NetworkUnavailable):
         await guarded.addresses("nowhere.example", field.port)
+
+    # What is no name must not move the port out of sight either.
+    usual = Guard(networks=(OPEN_NETWORK,), resolver=resolver())
+    for host in (f"{OPEN_HOST}/", f"{OPEN_HOST}?", f"{OPEN_HOST}#"):
+        with pytest.raises(AddressRefused):
+            await usual.addresses(host, 22)
 
     with pytest.raises(AddressRefused):
         guarded.check("file:///etc/passwd")
@@ -251,3 +260,31 @@ async def test_redirects_are_counted(field: Ground) -> None:
 def test_time_to_wait_is_read(value: str | None, seconds: float | None) -> None:
     """`Retry-After` is a number of seconds or a date; nonsense says nothing, and a day is the most."""
     assert guard.retry_after(value) == seconds
+
+
+def endless() -> bytes:
+    """A beginning of a gzip stream, and a block of nothing that can follow any number of times."""
+    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + b"\x00\x00\x00\xff\xff" * 400_000
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (gzip.compress(b"x" * 1000), b"x" * 1000),
+        (gzip.compress(b"x" * 1001), None),
+        (gzip.compress(os.urandom(400).hex().encode())[:-20], None),
+        (gzip.compress(b"text") + b"more" * 500_000, b"text"),
+        (endless(), None),
+        (b"", b""),
+    ],
+    ids=["fits", "one more", "cut", "and more", "endless", "empty"],
+)
+async def test_body_is_read_within_its_limit(site: Site, body: bytes, read: bytes | None) -> None:
+    """What is decompressed counts, and so does what comes in without ever becoming anything."""
+    site.replies["/"] = Reply(body, headers={"Content-Encoding": "gzip"})
+    guarded = Guard(ports=(site.port,), networks=("127.0.0.1/32",))
+    if read is None:
+        with pytest.raises(FileUnreadable):
+            await fetched(guarded, site.url)
+    else:
+        assert await fetched(guarded, site.url) == read
