@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import types
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,25 +19,15 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def is_there(block: str) -> bool:
-    """Whether this version has the parts that a block imports."""
-    modules = re.findall(r"^from (agentflow[\w.]*) import", block, re.MULTILINE)
-    return all(map(find_spec, modules))
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_the_docs_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One block after the other, in an empty folder, without a key and without a server."""
     monkeypatch.chdir(tmp_path)
     module = types.ModuleType(f"example_{page[:-3]}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    ran = 0
     for block in blocks(page):
-        if is_there(block):
-            exec(compile(block, page, "exec"), module.__dict__)
-            ran += 1
+        exec(compile(block, page, "exec"), module.__dict__)
 
-    assert ran >= 3
     tools = [value for value in vars(module).values() if isinstance(value, Tool)]
     assert all(value.description and value.parameters for value in tools)
     assert tools
