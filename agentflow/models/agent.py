@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextvars import copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -44,6 +44,7 @@ from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, to
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
 from agentflow.models.errors import translated
+from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
 from agentflow.models.mcp import refuse_failed
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
@@ -89,8 +90,8 @@ class AgentSpec:
     max_turns: int = 10
     handoffs: tuple[AgentSpec, ...] = ()
     agents_as_tools: tuple[AgentSpec, ...] = ()
-    input_guardrails: tuple[InputGuardrail[Any], ...] = ()
-    output_guardrails: tuple[OutputGuardrail[Any], ...] = ()
+    input_guardrails: tuple[InputGuardrail[Any] | Guard, ...] = ()
+    output_guardrails: tuple[OutputGuardrail[Any] | Guard, ...] = ()
     mcp_servers: tuple[MCPServer | McpServer, ...] = ()
 
 
@@ -272,14 +273,18 @@ class _Run:
                 model=_ActivatedModel(self, spec),
                 model_settings=model_settings(spec.settings),
                 handoffs=[self._agent(other) for other in spec.handoffs],
-                input_guardrails=list(spec.input_guardrails),
-                output_guardrails=list(spec.output_guardrails),
+                input_guardrails=input_guardrails(spec.input_guardrails, self._judged),
+                output_guardrails=output_guardrails(spec.output_guardrails, self._judged),
                 mcp_servers=[_strict(s) for s in spec.mcp_servers if not isinstance(s, McpServer)],
                 # Errors come to us, to be recorded; what is told to the model is decided there.
                 mcp_config={"failure_error_function": None},
             )
 
         return self._agents[spec.name]
+
+    async def _judged(self, work: Coroutine[Any, Any, Judgement]) -> Judgement:
+        """What a guardrail does, under the agent that is at work when it does it."""
+        return await self.active.within(work)
 
     def _instructed(self, spec: AgentSpec) -> str | None:
         """The instructions, with what the marks mean where some may come."""
