@@ -165,12 +165,14 @@ class BubblewrapSession:
             raise _failure(str(head["error"]), str(head.get("kind")))
 
         names, figures, text = head.get("names"), head.get("figures"), head.get("value")
+        most = self._limits.files
         if (
             not isinstance(names, list)
-            or len(names) > self._limits.files
+            or any(not isinstance(name, str) or not is_inside(name) for name in names)
             or type(figures) is not int
+            or not 0 <= figures <= most
+            or len(names) > most
             or len(names) + figures != len(files)
-            or figures > self._limits.files
             or not isinstance(text, str)
             or len(text) > self._limits.output
         ):
@@ -179,7 +181,7 @@ class BubblewrapSession:
         return Ran(
             value=_value(text),
             printed=printed,
-            files=tuple((str(name)[:255], data) for name, data in zip(names, files, strict=False)),
+            files=tuple(zip(names, files[: len(names)], strict=True)),
             figures=tuple(files[len(names) :]),
         )
 

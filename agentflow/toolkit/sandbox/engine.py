@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agentflow.exceptions import CodeFailed
 
+_LONGEST = 4_000
 SHORTER = "give back a summary of it, or its first rows"
 
 
@@ -85,4 +86,7 @@ def flooded(most: int) -> LimitHit:
 def failed(text: str, hints: Mapping[str, str]) -> CodeFailed:
     """What is raised for a program that failed with this end of a traceback; the first hint whose cue is in it."""
     hint = next((hint for cue, hint in hints.items() if cue in text), "")
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
+
     return CodeFailed(f"the program failed:\n{text}", hint=hint)

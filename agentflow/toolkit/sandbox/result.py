@@ -16,14 +16,14 @@ from agentflow.toolkit.sandbox.engine import Ran
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PLAIN_NAME = re.compile(r"[^\w.,+=@ -]|^\.+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]|\r(?!\n)")
-_LONGEST = 80
+_LONGEST, _LONGEST_SHOWN = 80, 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFile:
-    """A file that a program left: `name` as the program called it, `size` in bytes, `path` where it is kept now.
+    """A file that a program left: `name` as the program called it (below its work folder), `path` where it is kept now.
 
-    The media type is only what the name says, except that what is no PNG is never called one.
+    `size` is in bytes. The media type is only what the name says, except that what is no PNG is never called one.
     """
 
     name: str
@@ -84,7 +84,7 @@ class _Keeper:
         digest = hashlib.sha256(data).hexdigest()
         media_type = _media_type(name, data)
         return OutputFile(
-            name=tame(name),
+            name=_shown_name(name),
             media_type=media_type,
             size=len(data),
             digest=f"sha256:{digest}",
@@ -102,6 +102,10 @@ class _Keeper:
         path = self._folder / name
         path.write_bytes(data)
         return str(path)
+
+
+def _shown_name(name: str) -> str:
+    return "".join(c if c.isprintable() else "_" for c in name[:_LONGEST_SHOWN])
 
 
 def _kept_name(name: str, digest: str) -> str:

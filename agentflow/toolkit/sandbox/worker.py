@@ -15,6 +15,7 @@ from typing import IO, Any
 from agentflow.exceptions import ToolError
 
 _START_SECONDS = 30
+_END_SECONDS = 5
 _SMALL = 100_000
 _COMPLAINT = 400
 
@@ -40,6 +41,9 @@ class Worker:
                 number = await asyncio.wait_for(_greeted(process, setting, told, memory), _START_SECONDS)
                 return cls(process, number)
             except (Lost, OSError, TimeoutError) as error:
+                if isinstance(error, TimeoutError):
+                    _kill(process)
+
                 await _ended(process)
                 raise ToolError(
                     f"the sandbox does not start: {error or 'it gives no answer'}{_read(complaints)}",
@@ -71,7 +75,6 @@ class Worker:
     def kill(self) -> None:
         """End it, and with it all that is in the sandbox."""
         self._signal(signal.SIGKILL)
-        _kill(self._process)
 
     async def close(self) -> None:
         """End it, and wait until it is gone."""
@@ -171,9 +174,13 @@ def _kill(process: asyncio.subprocess.Process) -> None:
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
-    _kill(process)
-    # Also takes what is left in the pipe: asyncio would else never see that it is closed.
-    await process.communicate()
+    """Wait until it is gone; `bwrap` ends with what it started, unless it hangs before that."""
+    try:
+        # Also takes what is left in the pipe: asyncio would else never see that it is closed.
+        await asyncio.wait_for(process.communicate(), _END_SECONDS)
+    except TimeoutError:
+        _kill(process)
+        await process.communicate()
 
 
 def _read(complaints: IO[bytes]) -> str:

@@ -23,7 +23,7 @@ from .plain import written
 
 _NAME = "<program>"
 _FLUSH = 8_192
-_LINES = 8
+_LINES, _WIDE = 8, 1_000
 
 
 class Channel:
@@ -187,7 +187,8 @@ def _told(error: BaseException) -> str:
         frames = frames.tb_next
 
     shown = traceback.TracebackException(type(error), error, frames, compact=True)
-    return "\n".join("".join(shown.format()).splitlines()[-_LINES:])
+    lines = "".join(shown.format()).splitlines()[-_LINES:]
+    return "\n".join(line if len(line) <= _WIDE else f"{line[:_WIDE]}..." for line in lines)
 
 
 def _forget() -> None:
