@@ -78,7 +78,7 @@ class Bubblewrap:
             *(() if root else (f"--unshare-{own[0]}", *own[1:])),
             *(f"--unshare-{name}" for name in _NAMESPACES),
             *("--unshare-cgroup-try", "--hostname", "sandbox"),
-            *("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
+            *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
             # For the first steps of the worker only (inside/confinement.py).
             *("--cap-add", "CAP_SYS_ADMIN"),
             *(("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID") if root else ()),

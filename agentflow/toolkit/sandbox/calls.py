@@ -16,7 +16,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_OF, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCH, _ARGUMENT = 0, 4, 16
 _ALLOW, _KILL, _REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
 _CLONE_THREAD, _UNIX, _X32 = 0x00010000, 1, 0x40000000
-_PDEATHSIG, _SECCOMP_MODE = 1, 22
+_SECCOMP_MODE = 22
 _STUFF_INPUT, _PASTE = 0x5412, 0x541C
 _ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -170,7 +170,7 @@ def refusing(machine: str | None = None) -> bytes:
     for call in (_SOCKET, _SOCKETPAIR):
         lines += _unless(call[column], 0, _UNIX)
 
-    lines += _if_one(_PRCTL[column], 0, (_PDEATHSIG, _SECCOMP_MODE))
+    lines += _if_one(_PRCTL[column], 0, (_SECCOMP_MODE,))
     lines += _if_one(_IOCTL[column], 1, (_STUFF_INPUT, _PASTE))
     return b"".join([*lines, _line(_RETURN, _ALLOW)])
 

@@ -7,8 +7,10 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from agentflow.toolkit.sandbox.bubblewrap import Bubblewrap, setting_of
 from agentflow.toolkit.sandbox.calls import is_known
@@ -66,23 +68,28 @@ def _trial(path: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"`{path}` does not start: {error}"
 
-    return _said(ended.stdout) or _complaint(ended.stderr, ended.returncode)
+    told = _told(ended.stdout)
+    # Once when its own walls stand, once when its memory is limited.
+    if [one.get("ready") for one in told] == [True, True]:
+        return ""
+
+    return next(
+        (str(one["error"]) for one in told if "error" in one), _complaint(ended.stderr, ended.returncode)
+    )
 
 
-def _said(output: bytes) -> str:
-    """What it says of a wall that does not stand; else it said twice that it is ready."""
-    told: list[str] = []
-    while output:
-        size = int.from_bytes(output[:4], "big") + 4
-        told.append(str(json.loads(output[4:size]).get("error", "")))
-        output = output[size:]
+def _told(output: bytes) -> list[dict[str, Any]]:
+    """The messages of a worker, in order."""
+    told: list[dict[str, Any]] = []
+    with suppress(ValueError):  # what is no message was not said by a worker
+        while output:
+            size = int.from_bytes(output[:4], "big") + 4
+            told.append(json.loads(output[4:size]))
+            output = output[size:]
 
-    return next(filter(None, told), "")
+    return told
 
 
 def _complaint(errors: bytes, status: int) -> str:
-    if status == 0:
-        return ""
-
     lines = errors.decode(errors="replace").strip().splitlines()
-    return f"`bwrap` ends with {status}: {lines[-1][:_LINE] if lines else 'it says nothing'}"
+    return f"`bwrap` ends with {status}: {lines[-1][:_LINE] if lines else 'its worker does not say that it is ready'}"

@@ -124,7 +124,7 @@ async def _greeted(
 ) -> int:
     """The number of the worker, as this process sees it, once all its walls stand."""
     await _told(process, setting)
-    number = int(json.loads(os.read(told, _SMALL))["child-pid"])
+    number = _child(int(json.loads(os.read(told, _SMALL))["child-pid"]))
     await _told(process, {"memory": _size(number) + memory})
     return number
 
@@ -139,6 +139,16 @@ async def _told(process: asyncio.subprocess.Process, what: Mapping[str, Any]) ->
     head, _ = await _heard(process.stdout, _SMALL, 0)
     if head.get("ready") is not True:
         raise Lost(str(head.get("error", "it does not say that it is ready"))[:_COMPLAINT])
+
+
+def _child(first: int) -> int:
+    """The worker: the one child of the first process of its namespace, which `bwrap` itself provides."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            if int(status.read_text().rpartition(")")[2].split()[1]) == first:
+                return int(status.parent.name)
+
+    raise Lost("its process is not to be seen")
 
 
 def _size(number: int) -> int:

@@ -19,8 +19,8 @@ from typing import Any
 
 WORK, PACKAGES = "/work", "/packages"
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
-_PDEATHSIG, _SECCOMP, _NO_NEW_PRIVS, _AMBIENT = 1, 22, 38, 47
-_CLEAR_ALL, _FILTER, _KILL = 4, 2, 9
+_SECCOMP, _NO_NEW_PRIVS, _AMBIENT = 22, 38, 47
+_CLEAR_ALL, _FILTER = 4, 2
 _CAPABILITY_VERSION = 0x20080522
 _SOME_UID = 65534
 
@@ -69,8 +69,6 @@ def _become(uid: int | None) -> None:
     _must(_libc.prctl(_AMBIENT, _CLEAR_ALL, 0, 0, 0), "capabilities stay")
     nothing = (ctypes.c_uint32 * 6)()
     _must(_libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION, 0)), nothing), "capabilities stay")
-    # A change of user clears it: the worker must not outlive the process that started it.
-    _must(_libc.prctl(_PDEATHSIG, _KILL, 0, 0, 0), "no end with the parent")
     Path(WORK, ".tmp").mkdir()
     os.chdir(WORK)
 

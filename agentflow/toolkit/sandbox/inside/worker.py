@@ -128,23 +128,15 @@ class Session:
 
     def _left(self) -> tuple[list[str], list[bytes], int]:
         """The files that a program made or changed, by name, and after them the figures; how many are figures."""
-        names: list[str] = []
-        data: list[bytes] = []
-        for path, mark in _walk(confinement.WORK):
-            if self._seen.get(path) == mark:
-                continue
+        found = dict(_walk(confinement.WORK))
+        new = [path for path, mark in found.items() if self._seen.get(path) != mark]
+        self._seen = found
+        if len(new) > self._files:
+            raise ValueError(f"the program left over {self._files} files: pack them into one, or remove some")
 
-            self._seen[path] = mark
-            if len(names) >= self._files:
-                raise ValueError(
-                    f"the program left over {self._files} files: pack them into one, or remove some"
-                )
-
-            names.append(os.path.relpath(path, confinement.WORK))
-            data.append(_content(path))
-
+        names = [os.path.relpath(path, confinement.WORK) for path in new]
         figures = _figures()
-        return names, data + figures, len(figures)
+        return names, [_content(path) for path in new] + figures, len(figures)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, tuple[int, int, int]]]:
