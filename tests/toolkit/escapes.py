@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -422,7 +422,7 @@ def _was_asked(one: socket.socket) -> bool:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path) -> Generator[World]:
     """A canary file, and servers of all kinds that count who comes."""
     canary = folder / "canary.py"
     canary.write_text(f"SECRET = {SECRET!r}\n")

@@ -190,6 +190,7 @@ async def test_tables_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     workflow = Workflow("tables", start=look, end=look, edges=[])
     result = await run(workflow, "", settings=Settings(journal=MemoryJournal())).result()
 
+    assert result.output is not None
     assert all("NameError" in said for said in result.output)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from agentflow.exceptions import CodeFailed
 from agentflow.toolkit.sandbox.calls import refusing
+from agentflow.toolkit.sandbox.cgroup import Group, group
 from agentflow.toolkit.sandbox.engine import SHORTER, LimitHit, Limits, Program, Ran, failed, flooded
 from agentflow.toolkit.sandbox.mounts import PACKAGES, environment, installed, interpreter, mounts
 from agentflow.toolkit.sandbox.worker import Lost, Worker
@@ -110,6 +111,7 @@ class BubblewrapSession:
         self._engine = engine
         self._limits = limits
         self._worker: Worker | None = None
+        self._group: Group | None = None
         self._is_over = False
 
     @property
@@ -119,30 +121,46 @@ class BubblewrapSession:
     async def run(self, program: Program) -> Ran:
         """Run it within its time; where it hits a limit, or breaks its interpreter, the session is over."""
         head = _asked(program)
-        if self._worker is None:
-            memory = self._limits.megabytes * _MB
-            self._worker = await Worker.start(self._engine.command(), setting_of(self._limits), memory=memory)
-
+        worker = await self._started()
         try:
             async with asyncio.timeout(self._limits.seconds):
-                await self._worker.ask(head, list(program.files.values()))
-                ran = await self._answer(self._worker)
+                await worker.ask(head, list(program.files.values()))
+                ran = await self._answer(worker)
         except BaseException as error:
             if isinstance(error, CodeFailed) and not isinstance(error, LimitHit):
-                self._worker.rest()
+                worker.rest()
                 raise
 
             await self.close()
             raise _ended(error, self._limits) from None
 
-        self._worker.rest()
+        worker.rest()
         return ran
+
+    async def _started(self) -> Worker:
+        if self._worker is None:
+            self._group = group(self._limits)
+            try:
+                self._worker = await Worker.start(
+                    self._engine.command(),
+                    setting_of(self._limits),
+                    memory=self._limits.megabytes * _MB,
+                    entry=self._group.entry if self._group is not None else (),
+                )
+            except BaseException:
+                await self.close()
+                raise
+
+        return self._worker
 
     async def close(self) -> None:
         """End the worker; nothing runs here any more."""
         self._is_over = True
         if self._worker is not None:
             await self._worker.close()
+
+        if self._group is not None:
+            self._group.close()
 
     async def _answer(self, worker: Worker) -> Ran:
         printed: list[str] = []

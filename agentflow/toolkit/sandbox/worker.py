@@ -33,10 +33,15 @@ class Worker:
         self._handle = os.pidfd_open(number)
 
     @classmethod
-    async def start(cls, command: Sequence[str], setting: Mapping[str, Any], *, memory: int) -> Worker:
-        """Start `bwrap` with the arguments `command`; `memory` is in bytes, beside what Python takes up at first."""
+    async def start(
+        cls, command: Sequence[str], setting: Mapping[str, Any], *, memory: int, entry: Sequence[str] = ()
+    ) -> Worker:
+        """Start `command`, which is `bwrap` and its arguments, by way of `entry`.
+
+        `memory` is in bytes, beside what Python takes up at first.
+        """
         with tempfile.TemporaryFile() as complaints:
-            process, told = await _spawned(command, complaints)
+            process, told = await _spawned(entry, command, complaints)
             try:
                 number = await asyncio.wait_for(_greeted(process, setting, told, memory), _START_SECONDS)
                 return cls(process, number)
@@ -96,12 +101,14 @@ def message(head: Mapping[str, Any], files: Sequence[bytes] = ()) -> bytes:
     return len(text).to_bytes(4, "big") + text + b"".join(files)
 
 
-async def _spawned(command: Sequence[str], complaints: IO[bytes]) -> tuple[asyncio.subprocess.Process, int]:
+async def _spawned(
+    entry: Sequence[str], command: Sequence[str], complaints: IO[bytes]
+) -> tuple[asyncio.subprocess.Process, int]:
     """The process, and where it tells the number of the worker."""
     told, tells = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
-            command[0],
+            *(*entry, command[0]),
             *("--info-fd", str(tells)),
             *command[1:],
             stdin=asyncio.subprocess.PIPE,
