@@ -114,7 +114,7 @@ def _children() -> list[str]:
     for _ in parents:
         mine |= {pid for pid, parent in parents.items() if parent in mine}
 
-    return [names[pid] for pid in mine if names.get(pid) in {"bwrap", "python3", "monty"}]
+    return [names[pid] for pid in mine if names.get(pid) in {"bwrap", "monty"}]
 
 
 def test_attempts_are_real(around: World) -> None:
