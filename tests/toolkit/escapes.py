@@ -317,6 +317,8 @@ _BOMBS = [
     Attempt("a flood past Python", "import os\nwhile True:\n    os.write(1, b'x' * 10 ** 4)"),
     Attempt("a long error", "raise ValueError('x' * 10 ** 7)"),
     Attempt("files without end", "for n in range(1_000):\n    open(f'{n}.txt', 'w').write('x')"),
+    Attempt("files with holes", "for n in range(15):\n    open(f'{n}', 'wb').truncate(4 * 2**20)"),
+    Attempt("words without end", "for _ in range(10**6):\n    print('', end='', flush=True)"),
     Attempt("a crash", "import ctypes\nctypes.string_at(0)"),
     Attempt("an abort", "import os\nos.abort()"),
     Attempt("an end", "import os\nos._exit(0)"),

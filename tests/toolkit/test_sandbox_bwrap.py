@@ -102,6 +102,16 @@ async def test_plots_come_back_as_images(sandbox: Sandbox) -> None:
     assert (again.images, again.files) == ((), ())
 
 
+async def test_too_many_figures_are_a_failure_of_the_program() -> None:
+    """More figures than files are allowed is said to the program's author, and the session goes on."""
+    plots = "import matplotlib.pyplot as plt\nx = 1\nfor _ in range(3):\n    plt.figure()"
+    async with Sandbox(engine="bwrap", seconds=20, files=2).session() as session:
+        with pytest.raises(CodeFailed, match="over 2 figures"):
+            await session.run(plots)
+
+        assert (await session.run("x")).value == 1
+
+
 async def test_a_file_that_only_says_it_is_an_image_is_none(sandbox: Sandbox) -> None:
     """The media type of a picture is given to pictures only."""
     (file,) = (await sandbox.run("open('a.png', 'w').write('<svg onload=...>')")).files

@@ -173,6 +173,9 @@ class BubblewrapSession:
             if not isinstance(text, str):
                 return self._ran(head, files, "".join(printed))
 
+            if not text:
+                raise Lost("it says what no worker says")
+
             length += len(text)
             printed.append(text)
             if length > self._limits.output:

@@ -90,9 +90,7 @@ class Folder:
         new = {path: file for path, file in found.items() if self._seen.get(path) != file.read_content()}
         self._seen = {path: file.read_content() for path, file in found.items()}
         if len(new) > self._limits.files:
-            raise CodeFailed(
-                f"the program left over {self._limits.files} files", hint="pack them into one, or remove some"
-            )
+            raise CodeFailed(f"the program left over {self._limits.files} files: make fewer at a time")
 
         return tuple((path[len(self.root) + 1 :], _content(file)) for path, file in sorted(new.items()))
 

@@ -129,6 +129,8 @@ class SandboxSession:
         contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
         program = Program(code=code, data=data, files=contents)
         async with self._turn:
+            # The trial of an engine waits for a process.
+            await asyncio.to_thread(lambda: self._sandbox.engine)
             session = self._current()
             self._programs += 1
             begin = perf_counter()

@@ -56,6 +56,7 @@ class Worker:
                 ) from None
             except BaseException:
                 _kill(process)
+                await _ended(process)
                 raise
             finally:
                 os.close(told)

@@ -10,8 +10,8 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-MOST = 20
-"""How many figures a program may show."""
+MOST = 100
+"""How many figures are kept at most; how many a program may show is said elsewhere, and is less."""
 
 shown: list[bytes] = []
 

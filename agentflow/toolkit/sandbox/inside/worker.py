@@ -82,9 +82,9 @@ class Printed(io.TextIOBase):
 class Session:
     """The variables and files that programs leave to the next one."""
 
-    def __init__(self, channel: Channel, output: int, files: int) -> None:
+    def __init__(self, channel: Channel, *, output: int, files: int, disk: int) -> None:
         self._channel = channel
-        self._output, self._files = output, files
+        self._output, self._files, self._disk = output, files, disk
         self._scope: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
         self._seen: dict[str, tuple[int, int, int]] = {}
 
@@ -131,11 +131,19 @@ class Session:
         found = dict(_walk(confinement.WORK))
         new = [path for path, mark in found.items() if self._seen.get(path) != mark]
         self._seen = found
-        if len(new) > self._files:
-            raise ValueError(f"the program left over {self._files} files: pack them into one, or remove some")
+        figures = _figures()
+        # Sizes first: a file may say that it is larger than what there is.
+        size = sum(found[path][1] for path in new) + sum(map(len, figures))
+        for what, count in (("files", len(new)), ("figures", len(figures))):
+            if count > self._files:
+                raise ValueError(f"the program left over {self._files} {what}: make fewer at a time")
+
+        if size > self._disk:
+            raise ValueError(
+                f"the program left {size:,} bytes, and {self._disk:,} are allowed: make smaller files"
+            )
 
         names = [os.path.relpath(path, confinement.WORK) for path in new]
-        figures = _figures()
         return names, [_content(path) for path in new] + figures, len(figures)
 
 
@@ -209,7 +217,7 @@ def main() -> None:
         os.dup2(null, number)
 
     channel.write({"ready": True})
-    session = Session(channel, setting["output"], setting["files"])
+    session = Session(channel, output=setting["output"], files=setting["files"], disk=setting["disk"])
     with suppress(EOFError):
         while True:
             session.answer(*channel.read())
