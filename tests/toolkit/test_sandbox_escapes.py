@@ -16,7 +16,8 @@ import pytest
 
 from agentflow.exceptions import CodeFailed
 from agentflow.toolkit.sandbox import EngineName, Sandbox, SandboxSession, probe
-from tests.toolkit.escapes import ATTEMPTS, LOUD, QUIET, SECRET, VARIABLE, Attempt, World, world
+from tests.toolkit.escapes import ATTEMPTS, LOUD, QUIET, Attempt
+from tests.toolkit.surroundings import SECRET, VARIABLE, World, world
 
 # The limit of each program, and what is left for the machine to be slow: whoever is not done by then got around it.
 _SECONDS, _PATIENCE = 1, 60

@@ -115,6 +115,25 @@ async def test_a_file_for_elsewhere_is_refused(sandbox: Sandbox, name: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("code", "files"),
+    [
+        ("1", {"a": "x", "a/b": "y"}),
+        ("1", {"a" * 5_000: "x"}),
+        ("1\0", {}),
+        ("'\ud800", {}),
+        ("(" * 10_000, {}),
+    ],
+)
+async def test_odd_requests_are_failures(sandbox: Sandbox, code: str, files: dict[str, str | bytes]) -> None:
+    """What cannot be a file or a program is an error that a model can be told; what can be is run."""
+    if sandbox.engine.name == "monty" and len(str(files)) > 5_000:
+        assert (await sandbox.run(code, files=files)).value == 1  # there are no disk's limits on names
+    else:
+        with pytest.raises(CodeFailed):
+            await sandbox.run(code, files=files)
+
+
+@pytest.mark.parametrize(
     ("code", "what"),
     [
         ("for n in range(9):\n    open(f'{n}', 'w').write('x')", "over 3 files"),
@@ -208,6 +227,8 @@ def test_the_description_says_what_is_there(sandbox: Sandbox) -> None:
     assert "begins anew" not in sandbox.description
     assert "begins anew" in Sandbox(engine="monty", keeps=False).description
     assert run_python.description.startswith("Run a Python program")
+    assert sandbox.reason == f"`{sandbox.engine.name}` was asked for"
+    assert Sandbox().reason == probe().reason
 
 
 async def test_results_are_data() -> None:

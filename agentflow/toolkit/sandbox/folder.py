@@ -77,12 +77,16 @@ class Folder:
     def place(self, name: str, data: bytes) -> None:
         """Put a file into the folder before a program runs."""
         path = PurePosixPath(self.root, name)
-        if path.is_relative_to(self.root) and ".." not in path.parts and path != PurePosixPath(self.root):
+        try:
+            if not path.is_relative_to(self.root) or ".." in path.parts or path == PurePosixPath(self.root):
+                raise OSError(f"`{name}` is no name")
+
             self._kept.path_mkdir(path.parent, parents=True, exist_ok=True)
             self._kept.path_write_bytes(path, data)
-            self._seen[str(path)] = data
-        else:
-            raise CodeFailed(f"the program or its data cannot be handed to the sandbox: `{name}` is no name")
+        except OSError as error:
+            raise CodeFailed(f"the program or its data cannot be handed to the sandbox: {error}") from None
+
+        self._seen[str(path)] = data
 
     def changed(self) -> tuple[tuple[str, bytes], ...]:
         """The files that were made or changed since the last time, by name; hidden ones are left out."""

@@ -71,6 +71,11 @@ class Sandbox:
         return self._engine
 
     @property
+    def reason(self) -> str:
+        """Why it is this engine."""
+        return probe().reason if self._asked == "auto" else f"`{self._asked}` was asked for"
+
+    @property
     def limits(self) -> Limits:
         return self._limits(self.engine.name)
 
@@ -126,8 +131,7 @@ class SandboxSession:
         self, code: str, *, data: Mapping[str, Any] = _NOTHING, files: Mapping[str, str | bytes] = _NOTHING
     ) -> CodeResult:
         """Run `code` when those before it have ended; see `Sandbox.run`."""
-        contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-        program = Program(code=code, data=data, files=contents)
+        program = Program(code=code, data=data, files={name: _bytes(text) for name, text in files.items()})
         async with self._turn:
             # The trial of an engine waits for a process.
             await asyncio.to_thread(lambda: self._sandbox.engine)
@@ -161,6 +165,10 @@ class SandboxSession:
             self._programs = 0
 
         return self._session
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode(errors="backslashreplace") if isinstance(content, str) else content
 
 
 def described(purpose: str, sandbox: Sandbox) -> Callable[[F], F]:

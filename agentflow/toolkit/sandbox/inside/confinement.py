@@ -133,7 +133,7 @@ def _prove() -> None:
             raise RuntimeError(f"the sandbox is not closed: {what}")
 
     # And what must work: modules can be read, and a thread be started.
-    for place in (os.path.dirname(os.__file__), PACKAGES):  # noqa: PTH120
+    for place in (*map(os.path.dirname, (os.__file__, __file__)), PACKAGES):
         os.listdir(place)  # noqa: PTH208
 
     thread = threading.Thread(target=int)
