@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from agentflow import Context, MemoryJournal, Settings, Workflow, run, step
+from agentflow import (
+    Approval,
+    Context,
+    Decision,
+    MemoryJournal,
+    Settings,
+    Workflow,
+    resume,
+    run,
+    step,
+)
 from agentflow.events import ArtifactKept
 from agentflow.exceptions import CodeFailed, ToolError
 from agentflow.toolkit.sandbox import CodeResult, EngineName, Sandbox, probe
@@ -189,6 +199,28 @@ async def test_steps_of_a_run_share_a_session_and_runs_do_not() -> None:
     assert (kept.media_type, _text(kept.path)) == ("text/plain", "one")
 
 
+async def test_a_run_that_is_taken_up_again_says_that_its_variables_are_gone() -> None:
+    """After a pause in which the process let go, a program that needs what was there fails, and its author is told why."""
+
+    @step
+    async def last(text: str) -> str:
+        with pytest.raises(CodeFailed, match="NameError") as caught:
+            await run_python("kept")
+
+        return f"{caught.value.hint} {text}"
+
+    journal = MemoryJournal()
+    sign = Approval("sign", of=str)
+    workflow = Workflow("paused", start=first, end=last, edges=[first >> sign >> last])
+    waiting = await run(workflow, "one", settings=Settings(journal=journal)).result()
+    again = await resume(workflow, waiting.run_id, settings=Settings(journal=journal))
+    again.decide("sign", Decision(approved=True, by="ann"))
+    result = await again.result()
+
+    assert result.output is not None
+    assert "the run goes on in another process" in result.output
+
+
 async def test_tables_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs on tables see nothing of each other, nor do those of the tool that is not private."""
     monkeypatch.setenv("AGENTFLOW_DATA", str(tmp_path))
@@ -224,8 +256,9 @@ def test_engines_are_named() -> None:
 def test_the_description_says_what_is_there(sandbox: Sandbox) -> None:
     """The description names the limits, and whether anything is kept."""
     assert "1 seconds, 192 MB" in sandbox.description
-    assert "begins anew" not in sandbox.description
-    assert "begins anew" in Sandbox(engine="monty", keeps=False).description
+    fresh = Sandbox(engine="monty", keeps=False).description
+    assert ("are kept" in sandbox.description, "begins anew" in sandbox.description) == (True, False)
+    assert ("are kept" in fresh, "begins anew" in fresh) == (False, True)
     assert run_python.description.startswith("Run a Python program")
     assert sandbox.reason == f"`{sandbox.engine.name}` was asked for"
     assert Sandbox().reason == probe().reason

@@ -58,7 +58,6 @@ class Bubblewrap:
         there = ", ".join(installed(self.packages))
         return (
             f"It is CPython with its standard library{' and ' + there if there else ''}; nothing can be installed.\n"
-            "Variables and files are kept for the next program, until one hits a limit.\n"
             f"Files that it leaves in the current folder come back (at most {limits.files}), and so do "
             "Matplotlib figures as images.\n"
             "There are not: network, other processes, files of this machine, input.\n"

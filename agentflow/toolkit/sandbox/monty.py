@@ -90,7 +90,6 @@ class MontyEngine:
             f"There are: most of the language, and the modules {', '.join(MODULES)}.\n"
             "There are not: other modules (no statistics, numpy, pandas, io or string), class inheritance, `yield`, "
             "network, processes, files of this machine, input.\n"
-            "Variables and files are kept for the next program, until one hits a limit.\n"
             f"Files that it leaves in the current folder come back (at most {limits.files}).\n"
             f"Limits: {limits.seconds:g} seconds, {limits.megabytes} MB of memory, {limits.disk} MB of files."
         )

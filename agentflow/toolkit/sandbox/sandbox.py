@@ -22,6 +22,8 @@ EngineName = Literal["auto", "monty", "bwrap"]
 F = TypeVar("F", bound=Callable[..., Any])
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _MEGABYTES = {"monty": 256, "bwrap": 1024}
+_KEPT = "Variables and files are kept for the next programs of the run, until one hits a limit or the run is taken up again."
+_FRESH = "Each program begins anew: nothing of earlier ones is there."
 _LOST = "; the variables and files that earlier programs left are gone"
 
 
@@ -83,11 +85,10 @@ class Sandbox:
     def description(self) -> str:
         """What a program finds here, for the description of a tool."""
         limits = self.limits
-        text = (
-            "The last line must be an expression: its value is the result, as JSON, "
-            f"at most {limits.output:,} characters long.\n{self.engine.describe(limits)}"
+        return (
+            "The last line must be an expression: its value is the result, as JSON, at most "
+            f"{limits.output:,} characters long.\n{self.engine.describe(limits)}\n{_KEPT if self._keeps else _FRESH}"
         )
-        return text if self._keeps else f"{text}\nEach program begins anew: nothing of earlier ones is there."
 
     async def run(
         self, code: str, *, data: Mapping[str, Any] = _NOTHING, files: Mapping[str, str | bytes] = _NOTHING
