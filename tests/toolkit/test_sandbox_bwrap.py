@@ -201,6 +201,24 @@ async def test_the_worker_has_no_rights() -> None:
     assert not any(name in environment for name in ("PATH=/usr", "USER", "PWD=/root"))
 
 
+async def test_limits_are_set() -> None:
+    """Inside, each limit is what was asked for, none can be raised, and memory is what Python took up and what is allowed."""
+    code = (
+        "import os, resource as r\n"
+        "names = ('NPROC', 'NOFILE', 'FSIZE', 'CORE', 'MEMLOCK', 'MSGQUEUE', 'SIGPENDING', 'AS')\n"
+        "disk = os.statvfs('/work')\n"
+        "[[r.getrlimit(getattr(r, f'RLIMIT_{n}')) for n in names], disk.f_blocks * disk.f_frsize, disk.f_files]"
+    )
+    result = await Sandbox(engine="bwrap", megabytes=300, disk=8, threads=7).run(code)
+    limits, size, entries = result.value
+
+    disk, memory = 8 * 2**20, 300 * 2**20
+    assert limits[:-1] == [[most, most] for most in (7, 128, disk, 0, 0, 0, 64)]
+    assert limits[-1][0] == limits[-1][1]
+    assert memory < limits[-1][0] < 2 * memory
+    assert (size, entries) == (disk, 4096)
+
+
 def test_it_ends_with_this_process() -> None:
     """A sandbox whose process is killed dies with it, also one that runs a program that asked to live on."""
     program = (
