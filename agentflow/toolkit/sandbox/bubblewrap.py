@@ -71,11 +71,11 @@ class Bubblewrap:
     def command(self) -> list[str]:
         """What starts a worker: its namespaces, what is mounted, its environment, and nothing of ours."""
         # As root the worker takes a user of its own, which no limit of root holds for; else it is nobody in a new namespace.
-        own = ("user", "--uid", "65534", "--gid", "65534")
         root = os.geteuid() == 0
+        nobody = ("--unshare-user", "--uid", "65534", "--gid", "65534")
         return [
             self.path,
-            *(() if root else (f"--unshare-{own[0]}", *own[1:])),
+            *(() if root else nobody),
             *(f"--unshare-{name}" for name in _NAMESPACES),
             *("--unshare-cgroup-try", "--hostname", "sandbox"),
             *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),

@@ -65,6 +65,8 @@ def _become(uid: int | None) -> None:
             # In a container the first may not exist.
             if _can(os.setresgid, candidate) and _can(os.setresuid, candidate):
                 break
+        else:
+            raise RuntimeError("the sandbox is not closed: there is no user but root")
 
     _must(_libc.prctl(_AMBIENT, _CLEAR_ALL, 0, 0, 0), "capabilities stay")
     nothing = (ctypes.c_uint32 * 6)()
