@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from agentflow.tools import Tool
 
@@ -17,6 +17,15 @@ def named_tools(function: Any) -> list[Tool[..., Any]]:
     """
     found = {id(tool): tool for tool in _tools(inspect.unwrap(function), set())}
     return list(found.values())
+
+
+def tools_in(value: Any) -> list[Tool[..., Any]]:
+    """The tools that a value of a module is or holds: a tool, or a list or mapping of them."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+
+    held: list[Any] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
+    return [item for item in held if isinstance(item, Tool)]
 
 
 def names_module(function: Any, module: str) -> bool:
@@ -33,14 +42,14 @@ def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
     seen.add(function.__code__)
     scope, names = names_of(function), list(_names(function.__code__))
     for thing in [scope.get(name) for name in names]:
-        if isinstance(thing, Tool):
-            yield from _with_inner(thing, seen)
-        elif isinstance(thing, ModuleType):
-            for tool in map(vars(thing).get, names):
-                if isinstance(tool, Tool):
-                    yield from _with_inner(tool, seen)
+        if isinstance(thing, ModuleType):
+            for tool in [tool for value in map(vars(thing).get, names) for tool in tools_in(value)]:
+                yield from _with_inner(tool, seen)
         elif isinstance(thing, FunctionType) and _is_near(thing, function):
             yield from _tools(thing, seen)
+        else:
+            for tool in tools_in(thing):
+                yield from _with_inner(tool, seen)
 
 
 def _with_inner(tool: Tool[..., Any], seen: set[Any]) -> Iterator[Tool[..., Any]]:
