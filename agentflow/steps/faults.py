@@ -35,9 +35,10 @@ def agents_of(body: Step[Any, Any]) -> Iterator[Agent[Any, Any]]:
             yield from agents_of(below)
 
 
-def where(step: Step[Any, Any]) -> str:
-    """How problems name the place of a step."""
-    return f"step `{step.name}`" + (f" ({step.place})" if str(step.place) else "")
+def where(step: Step[Any, Any], *part: str) -> str:
+    """How problems name the place of a step, or of a part of it in a definition that is data."""
+    place = step.parts.at(*part) if step.parts is not None else step.place
+    return f"step `{step.name}`" + (f" ({place})" if str(place) else "")
 
 
 def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
@@ -59,7 +60,7 @@ def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> P
     return Problem(
         code="AF113",
         what=f"{whose} wants `{{{name}}}` and its input has no such field",
-        where=where(step),
+        where=where(step, "options", "prompt"),
         hint=f"{fields}; write `{{{{{name}}}}}` for plain braces",
     )
 
@@ -73,7 +74,7 @@ def turn_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
                 yield Problem(
                     code="AF111",
                     what=f"`max_turns` of `{agent.name}` is {agent.max_turns}",
-                    where=where(step),
+                    where=where(step, "options", "max_turns"),
                     hint="give a number above 0, or leave it out",
                 )
 
@@ -106,7 +107,7 @@ def _unusable(step: Step[Any, Any], tools: Sequence[Any]) -> Iterator[Problem]:
             yield Problem(
                 code="AF112",
                 what=f"two of its tools are called `{name}`",
-                where=where(step),
+                where=where(step, "options", "tools"),
                 hint='rename one: `@tool(name="...")`',
             )
 
@@ -114,7 +115,7 @@ def _unusable(step: Step[Any, Any], tools: Sequence[Any]) -> Iterator[Problem]:
 
 
 def _tool_problem(step: Step[Any, Any], what: str, hint: str) -> Problem:
-    return Problem(code="AF117", what=what, where=where(step), hint=hint)
+    return Problem(code="AF117", what=what, where=where(step, "options", "tools"), hint=hint)
 
 
 def _schema_fault(tool: Tool[..., Any]) -> str:
