@@ -29,8 +29,7 @@ def postorder(follow: Mapping[Node, Iterable[Node]], root: Node) -> list[Node]:
     found, order = {root}, list[Node]()
     path: list[tuple[Node, Iterator[Node]]] = [(root, iter(follow[root]))]
     while path:
-        node, rest = path[-1]
-        target = next((n for n in rest if n not in found), None)
+        target = next((n for n in path[-1][1] if n not in found), None)
         if target is None:
             order.append(path.pop()[0])
         else:

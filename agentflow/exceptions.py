@@ -32,12 +32,12 @@ class Problem:
         return f"{text}\n    hint: {self.hint}" if self.hint else text
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The names, three at most, that a misspelt one may stand for; the nearest first."""
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> list[str]:
+    """The names, three at most, that a misspelt one may stand for, the nearest first; `likeness` is from 0 to 1, for the same."""
     # Imported here: difflib costs a few milliseconds that only an error needs.
     from difflib import get_close_matches
 
-    return get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return get_close_matches(name, list(known), n=3, cutoff=likeness)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

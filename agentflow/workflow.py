@@ -31,7 +31,7 @@ from agentflow.validation import CERTAIN, Doubts, same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_waivers import bad_waivers
 
-# Problems of a graph in which no way from start to end can be weighed.
+# Where an end is missing, or a workflow contains itself, no way can be weighed.
 _NO_WAY = {"AF101", "AF119"}
 _keeps: ContextVar[bool] = ContextVar("keeps", default=False)
 
@@ -122,7 +122,7 @@ class Workflow(Step[In_contra, Out_co]):
         problems += validate(
             self.spec, self.types, self.places, unsure=unsure, clashes=clashes, doubts=doubts
         )
-        if not {problem.code for problem in problems} & _NO_WAY:
+        if not doubts.edges and not {problem.code for problem in problems} & _NO_WAY:
             problems += self._too_little()
 
         inner = [problem for _, child in self.children() for problem in child.problems]
@@ -167,7 +167,7 @@ class Workflow(Step[In_contra, Out_co]):
 
     def _too_little(self) -> Iterator[Problem]:
         """Budgets, of the workflow and of its steps, that are below what each run needs."""
-        if self.spec.budget is not None:
+        if self.spec.budget is not None and self.spec.start in self.steps:
             where = f"workflow `{self.name}`{self.places.said('budget')}"
             yield from below(least(self.spec), self.spec.budget, where=where)
 
@@ -244,7 +244,9 @@ class Workflow(Step[In_contra, Out_co]):
     def _unsound(self) -> Iterator[Problem]:
         """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
         place = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
-        yield from unread_fields(self.steps[self.spec.start], tuple(_bodies(self)), place)
+        if self.spec.start in self.steps:
+            yield from unread_fields(self.steps[self.spec.start], tuple(_bodies(self)), place)
+
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
             yield from stalls(workflow.spec, workflow.types, workflow.places)

@@ -16,7 +16,9 @@ from agentflow.spec import StepSpec, WorkflowSpec
 def least(spec: WorkflowSpec) -> Bound:
     """The least that any run which ends well uses of each, whatever its way; maps may have no items."""
     is_working = spec.step(spec.start).kind in EXECUTED
-    return _bound(_needs(spec), f"the lightest way from `{spec.start}` to `{spec.end}`", is_working=is_working)
+    return _bound(
+        _needs(spec), f"the lightest way from `{spec.start}` to `{spec.end}`", is_working=is_working
+    )
 
 
 def least_of(step: StepSpec) -> Bound:

@@ -11,7 +11,7 @@ from agentflow.exceptions import Problem, did_you_mean
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, item_type, short_name, type_name
-from agentflow.validation.doubts import CERTAIN, Doubts
+from agentflow.validation.doubts import CERTAIN, UNREAD, Doubts
 from agentflow.validation.joins import end_leads_on, never_asked, parallel
 from agentflow.validation.nesting import contains_itself, same_names
 from agentflow.validation.numbers import numbers
@@ -20,7 +20,7 @@ from agentflow.validation.producing import cannot_produce
 from agentflow.validation.stalls import stalls
 from agentflow.validation.subject import REJECTED, Subject
 
-__all__ = ["CERTAIN", "REJECTED", "Doubts", "cannot_produce", "same_names", "stalls", "validate"]
+__all__ = ["CERTAIN", "REJECTED", "UNREAD", "Doubts", "cannot_produce", "same_names", "stalls", "validate"]
 
 
 def validate(
@@ -39,10 +39,14 @@ def validate(
     are about what could not be read of a definition.
     """
     subject = Subject(spec, types, places or Places(), frozenset(unsure))
-    ends = list(_ends(subject))
-    found = [*ends] if doubts.ends else []
+    found = list(_ends(subject))
+    is_open = not {spec.start, spec.end} <= subject.steps.keys()
     # Where names are shared there can be ways in the graph that nobody wrote, and order and parallelism hang on all.
-    left_out = {*(OF_ENDS if ends else ()), *(OF_EDGES if doubts.edges else ()), *(OF_ALL if clashes else ())}
+    left_out = {
+        *(OF_ENDS if is_open else ()),
+        *(OF_EDGES if doubts.edges else ()),
+        *(OF_ALL if clashes else ()),
+    }
     for check in CHECKS:
         found += [] if check in left_out else check(subject)
 
@@ -57,7 +61,7 @@ def _is_about(problem: Problem, names: Collection[str]) -> bool:
 
 def _ends(s: Subject) -> Iterator[Problem]:
     for role, id_ in (("start", s.spec.start), ("end", s.spec.end)):
-        if id_ not in s.steps:
+        if id_ not in s.steps and id_ != UNREAD:
             yield Problem(
                 code="AF101",
                 what=f"its {role} `{id_}` is not one of its steps",

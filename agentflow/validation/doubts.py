@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 from agentflow.spec import EdgeSpec
 
+# The name of a start, an end or a step that could not be read, as was said already; no text in YAML is this.
+UNREAD = "\0"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts:
-    """`edges`: some are lost, or some step is. `guessed` are edges whose end was misspelt and taken for the nearest name.
-
-    `ends`: False where a start or end is missing and this was said already.
-    """
+    """`edges`: some are lost, or some step is. `guessed` are edges whose end was misspelt and taken for the nearest name."""
 
     edges: bool = False
     guessed: Collection[EdgeSpec] = ()
-    ends: bool = True
 
 
 CERTAIN = Doubts()

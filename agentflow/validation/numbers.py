@@ -26,7 +26,10 @@ def numbers(s: Subject) -> Iterator[Problem]:
     for edge in s.spec.edges:
         if edge.at_most is not None and edge.at_most < 1:
             yield Problem(
-                code="AF111", what=f"`at_most` is {edge.at_most}", where=s.edge(edge, "at_most"), hint="give at least 1"
+                code="AF111",
+                what=f"`at_most` is {edge.at_most}",
+                where=s.edge(edge, "at_most"),
+                hint="give at least 1",
             )
 
     yield from _bad_budget(s.spec.budget, partial(s.workflow, "budget"))

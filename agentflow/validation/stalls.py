@@ -17,9 +17,7 @@ Marking = tuple[Spot, ...]
 _MOST = 2000
 
 
-def stalls(
-    spec: WorkflowSpec, types: Mapping[str, Any], places: Places | None = None
-) -> Iterator[Problem]:
+def stalls(spec: WorkflowSpec, types: Mapping[str, Any], places: Places | None = None) -> Iterator[Problem]:
     """Warnings of joins that wait for ever where steps give certain cases; for a workflow without problems."""
     s = Subject(spec, types, places or Places())
     gathers = {step.id for step in spec.steps if step.kind == "gather"}
