@@ -23,9 +23,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> Any:
-    # A block keeps only what can be seen.
-    is_block = "\n" in value and all(line.isprintable() for line in value.split("\n"))
-    return dumper.represent_scalar(_STR, value, style="|" if is_block else None)
+    # What cannot be seen, such as other line breaks, is kept only by escapes.
+    is_plain = all(line.isprintable() for line in value.split("\n"))
+    style = ("|" if "\n" in value else None) if is_plain else '"'
+    return dumper.represent_scalar(_STR, value, style=style)
 
 
 _Dumper.add_representer(str, _text)
