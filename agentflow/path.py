@@ -95,7 +95,8 @@ class Step(Path[In_contra, Out_co]):
 
     def on(self, case: type[T], *, at_most: int | None = None) -> Path[In_contra, T]:
         """The path that only outputs of type `case` follow; `at_most` bounds how often, for a cycle."""
-        return Case(self, case, at_most)
+        # None is a type as well, and must not be taken for "whatever comes".
+        return Case(self, type(None) if case is None else case, at_most)  # pyright: ignore[reportUnnecessaryComparison]
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         return (self,)

@@ -201,6 +201,9 @@ class Workflow(Step[In_contra, Out_co]):
 
     @cached_property
     def _flows(self) -> Sequence[Finding]:
+        if self.problems and not _has_ends(self.spec):
+            return []  # nothing flows where it is not known from where to where
+
         return flows(self.spec, self._labelled, self._named_tools)
 
     @cached_property
@@ -261,7 +264,9 @@ class Workflow(Step[In_contra, Out_co]):
         """What the check warns of: the flows that are not allowed, and those allowed that are not there."""
         found, places = self.flows(), dict(_places(self, ""))
         open_ = [finding.problem(places.get(finding.step, "")) for finding in found if not finding.waived]
-        return [*open_, *unused_waivers(self.spec, found), *self._unsound()]
+        # What a broken workflow seems to allow for nothing may come about once it is mended.
+        unused = unused_waivers(self.spec, found) if not self.problems else []
+        return [*open_, *unused, *self._unsound()]
 
     def _unsound(self) -> Iterator[Problem]:
         """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
@@ -271,7 +276,9 @@ class Workflow(Step[In_contra, Out_co]):
 
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
-            yield from stalls(workflow.spec, workflow.types, workflow.places)
+            if not workflow.problems:  # where branches meet as they must not, any join may seem to wait
+                yield from stalls(workflow.spec, workflow.types, workflow.places)
+
             yield from repeated_writes(tuple(workflow.steps.values()))
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
@@ -280,6 +287,12 @@ class Workflow(Step[In_contra, Out_co]):
             body = step.body if isinstance(step, MapStep) else step
             if isinstance(body, Workflow):
                 yield name, body
+
+
+def _has_ends(spec: WorkflowSpec) -> bool:
+    """Whether the start and the end are there, of the workflow and of all inside of it."""
+    ids = {step.id for step in spec.steps}
+    return {spec.start, spec.end} <= ids and all(_has_ends(s.workflow) for s in spec.steps if s.workflow)
 
 
 def _bodies(workflow: Workflow[Any, Any]) -> Iterator[Step[Any, Any]]:

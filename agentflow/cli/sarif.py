@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentflow.app.assessment import Assessment
+from agentflow.assessment import Assessment
 from agentflow.exceptions import AgentflowError, DefinitionError, Problem
 from agentflow.version import VERSION
 

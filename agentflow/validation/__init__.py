@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_origin
 
 from agentflow.digraph import components, cycle
 from agentflow.exceptions import Problem, did_you_mean
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, WorkflowSpec
-from agentflow.typeref import assignable, cases, item_type, short_name, type_name
+from agentflow.typeref import assignable, cases, item_type, short_name, type_name, values
 from agentflow.validation.doubts import CERTAIN, UNREAD, Doubts
 from agentflow.validation.joins import end_leads_on, never_asked, parallel
 from agentflow.validation.nesting import contains_itself, same_names
@@ -161,7 +161,9 @@ def _unhandled_cases(s: Subject) -> Iterator[Problem]:
         if not named or any(e.on is None for e in edges):
             continue
 
-        for member in cases(s.gives(id_)):
+        # `.on(Literal["a"])` handles one value of many; without such, a type is handled as a whole.
+        is_by_value = any(get_origin(member) is Literal for case in named for member in cases(case))
+        for member in (values if is_by_value else cases)(s.gives(id_)):
             if not any(assignable(member, case) for case in named):
                 yield Problem(
                     code="AF106",
