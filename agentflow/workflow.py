@@ -16,6 +16,7 @@ from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, calle
 from agentflow.places import Key, Place, Places
 from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
 from agentflow.steps.faults import (
+    idle_planners,
     prompt_problems,
     repeated_writes,
     tool_problems,
@@ -280,6 +281,7 @@ class Workflow(Step[In_contra, Out_co]):
                 yield from stalls(workflow.spec, workflow.types, workflow.places)
 
             yield from repeated_writes(tuple(workflow.steps.values()))
+            yield from idle_planners(tuple(workflow.steps.values()))
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""

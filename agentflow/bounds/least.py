@@ -62,5 +62,6 @@ def _visit(step: StepSpec) -> _Needs:
 
     inner = _needs(step.workflow) if step.workflow is not None else _Needs()
     begun = 0 if step.kind == "gather" else 1
-    waited = float(step.options.get("seconds", 0)) if step.kind == "wait" else 0.0
+    seconds = step.options.get("seconds", 0) if step.kind == "wait" else 0
+    waited = float(seconds) if isinstance(seconds, int | float) else 0.0  # what is no number is told as that
     return _Needs(inner.steps + begun, inner.model_calls + least_calls(step), inner.seconds + waited)

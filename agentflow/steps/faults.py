@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +12,8 @@ from agentflow.path import MapStep, Step
 from agentflow.steps.agent import Agent
 from agentflow.steps.function import FunctionStep
 from agentflow.steps.planner import Planner
-from agentflow.steps.prompting import fillable, placeholders
+from agentflow.steps.prompting import fillable, parts_of_fields, placeholders
+from agentflow.steps.reading import tree_of
 from agentflow.tools import Tool
 from agentflow.typeref import plain
 
@@ -53,6 +53,10 @@ def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
                 if known is not None and name not in known:
                     yield _unfilled(step, agent.name if agent is not body else "", name, known)
 
+        for agent in asked:
+            for said in parts_of_fields(agent.prompt):
+                yield _partly(step, agent.name if agent is not body else "", said)
+
 
 def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> Problem:
     whose = f"the prompt of its agent `{agent}`" if agent else "its prompt"
@@ -65,12 +69,24 @@ def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> P
     )
 
 
+def _partly(step: Step[Any, Any], agent: str, said: str) -> Problem:
+    whose = f"the prompt of its agent `{agent}`" if agent else "its prompt"
+    return Problem(
+        code="AF113",
+        what=f"{whose} wants `{{{said}}}`, and only whole fields are filled in",
+        where=where(step, "options", "prompt"),
+        hint=f"name a whole field, give the type a field of its own for this, or write `{{{{{said}}}}}` for plain braces",
+    )
+
+
 def turn_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Agents that may not take a single turn, also below others; a step's own number below 0 stands in its spec."""
     for step in steps:
         body = body_of(step)
         for agent in agents_of(body):
-            if agent.max_turns == 0 or (agent.max_turns < 0 and agent is not body):
+            given: Any = agent.max_turns
+            is_wrong = not isinstance(given, int) or isinstance(given, bool) or given < 1
+            if is_wrong and (not given or agent is not body):
                 yield Problem(
                     code="AF111",
                     what=f"`max_turns` of `{agent.name}` is {agent.max_turns}",
@@ -149,6 +165,20 @@ def _is_plain_type(type_: Any) -> bool:
     return (type_ in _PLAIN) if not inside else origin in (list, dict) and all(map(_is_plain_type, inside))
 
 
+def idle_planners(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Warnings of planners that have no tools."""
+    for step in steps:
+        body = body_of(step)
+        if isinstance(body, Planner) and not body.given:
+            yield Problem(
+                code="AF154",
+                what="it chooses among tools and has none, so it can find nothing",
+                where=where(step),
+                hint="give it `tools=[...]`, or use an `Agent`, which works without",
+                severity="warning",
+            )
+
+
 def unsure_reads(steps: Collection[Step[Any, Any]]) -> Iterator[tuple[str, str]]:
     """Reads by a local name, which only a run knows: `for one in (a, b): ctx.output(one)`."""
     for step in steps:
@@ -219,9 +249,8 @@ def _may_see_input(step: Step[Any, Any]) -> bool:
 
 def _attributes(body: FunctionStep[Any, Any], parameter: int) -> set[str] | None:
     """What a function reads of a parameter by name; None where the whole of it goes on."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(body.function)))
-    except (OSError, SyntaxError, TypeError):
+    tree = tree_of(inspect.unwrap(body.function))
+    if tree is None:
         return None
 
     name = list(inspect.signature(body.function).parameters)[parameter]

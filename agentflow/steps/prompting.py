@@ -16,6 +16,8 @@ from agentflow.path import Place
 from agentflow.typeref import cases, class_of
 
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+# A part of a field, as a template of another kind would write it: `{draft.text}`, `{items[0]}`, `{name!r}`.
+_PART = re.compile(r"(?<!\{)\{([^\W\d]\w*(?:\.[^\W\d]\w*|\[\w*\]|![rsa])+)\}(?!\})")
 _PLAIN = re.compile(r"\{(\{\w+\})\}")
 _LONGEST_NAME = 200  # bytes of a file's name are limited to 255 by most file systems
 _TASK_FIELDS = ("question", "task", "request", "query", "text", "message")
@@ -51,6 +53,11 @@ def load_prompt(step: str, prompt: str, place: Place) -> str:
 def placeholders(prompt: str) -> list[str]:
     """The names in braces that a prompt wants filled, each once."""
     return list(dict.fromkeys(_PLACEHOLDER.findall(prompt)))
+
+
+def parts_of_fields(prompt: str) -> list[str]:
+    """What stands in braces and asks for a part of a field, which nothing fills, each once."""
+    return list(dict.fromkeys(_PART.findall(prompt)))
 
 
 def field_names(type_: Any) -> set[str] | None:
