@@ -273,7 +273,7 @@ class Workflow(Step[In_contra, Out_co]):
         """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
         place = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
         if self.spec.start in self.steps:
-            yield from unread_fields(self.steps[self.spec.start], tuple(_bodies(self)), place)
+            yield from unread_fields(_first(self), tuple(_bodies(self)), place)
 
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
@@ -295,6 +295,13 @@ def _has_ends(spec: WorkflowSpec) -> bool:
     """Whether the start and the end are there, of the workflow and of all inside of it."""
     ids = {step.id for step in spec.steps}
     return {spec.start, spec.end} <= ids and all(_has_ends(s.workflow) for s in spec.steps if s.workflow)
+
+
+def _first(workflow: Workflow[Any, Any]) -> Step[Any, Any]:
+    """The step that gets what a workflow is given, inside of however many workflows."""
+    step = workflow.steps[workflow.spec.start]
+    body = step.body if isinstance(step, MapStep) else step
+    return _first(body) if isinstance(body, Workflow) and body.spec.start in body.steps else step
 
 
 def _bodies(workflow: Workflow[Any, Any]) -> Iterator[Step[Any, Any]]:
