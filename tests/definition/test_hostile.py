@@ -9,6 +9,8 @@ from agentflow.exceptions import DefinitionError
 from agentflow.workflow import keeping_problems
 from tests.definition.hostile import BROKEN, COMBINED, SOUND, Build
 
+ALL: dict[str, tuple[Build, str]] = {**BROKEN, **COMBINED}
+
 
 def codes(build: Build) -> str:
     """The codes of all problems and warnings, in order."""
@@ -18,10 +20,10 @@ def codes(build: Build) -> str:
     return " ".join(sorted(p.code for p in (*workflow.problems, *further(workflow, "responses/some-model"))))
 
 
-@pytest.mark.parametrize("name", {**BROKEN, **COMBINED})
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_overlooked_is_said(name: str) -> None:
     """Errors and warnings of a broken workflow come in one go, each that there is, and no other."""
-    build, expected = {**BROKEN, **COMBINED}[name]
+    build, expected = ALL[name]
     assert codes(build) == expected
 
 
