@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agentflow.definition import definition
+from agentflow.definition.writing import yaml_of
 from agentflow.exceptions import DefinitionError, Problem
+from agentflow.spec import from_data
 
 SOUND = """agentflow: 1
 name: flow
@@ -188,3 +191,125 @@ def test_an_edge_to_no_step() -> None:
     (problem,) = read(SOUND.replace("    to: two\n", "    to: tow\n"))
     assert (problem.code, problem.where) == ("AF161", "edge `one` -> `tow` (/p/workflows/flow.yaml:16:5)")
     assert "did you mean `two`" in problem.hint
+
+
+def test_all_stages_at_once() -> None:
+    """How a file is written, what it names and what is wrong with its graph are told together."""
+    lost = "  lost:\n    kind: wait\n    takes: int\n    options:\n      secnds: 1\n"
+    text = SOUND.replace("edges:\n", f"{lost}edges:\n").replace("sound:one", "sound:onee")
+
+    assert told(text) == ["AF160 18:7", "AF161 10:5", "AF102 14:3", "AF103 14:3"]
+
+
+def test_a_misspelt_name_is_taken_for_what_it_may_mean() -> None:
+    """What hangs on it is not told as missing or wrong, and what does not is."""
+    text = SOUND.replace("start: one\n", "strat: one\n").replace("kind: function", "kind: functon", 1)
+    text = text.replace("    to: two\n", "    to: tow\n") + "bugdet:\n  usd: much\n"
+
+    assert told(text) == ["AF160 3:1", "AF160 9:5", "AF160 17:1", "AF160 18:3", "AF161 16:5"]
+
+
+def test_what_could_not_be_read_is_not_told_again() -> None:
+    """An edge to nowhere may have led anywhere, a step of no kind may give anything: no consequence is made of that."""
+    graph = "  three:\n    kind: function\n    call: tests.definition.sound:three\nedges:\n"
+    nowhere = SOUND.replace("edges:\n", graph).replace("    to: two\n", "    to: quite-another\n")
+    unkind = SOUND.replace("    kind: function\n    call: tests.definition.sound:two\n", "    timeout: 1\n")
+
+    assert told(nowhere) == ["AF161 19:5"]
+    assert told(unkind) == ["AF160 11:3"]
+    assert told("agentflow: 1\nname: w\nstart: a\nend: b\nsteps: [a]\n") == ["AF160 5:1"]
+
+
+def test_a_problem_of_an_edge_has_its_line() -> None:
+    """Each problem that belongs to a part of a file has the line and column of that part."""
+    text = SOUND.replace("    to: two\n", "    to: two\n    on: str\n    at_most: 0\n")
+    text = text.replace(
+        "    call: tests.definition.sound:one\n", "    call: tests.definition.sound:one\n    timeout: -1\n"
+    )
+    text += "budget:\n  usd: -1\nallow:\n  - kind: all-three\n"
+    problems = {p.code + p.where.rpartition("flow.yaml")[2]: p.where for p in read(text)}
+
+    assert set(problems) == {
+        "AF105:16:5)",
+        "AF106:8:3)",
+        "AF107:16:5)",
+        "AF111:19:5)",
+        "AF111:11:5)",
+        "AF111:21:3)",
+        "AF210:23:5)",
+    }
+    assert problems["AF105:16:5)"].startswith("edge `one`.on(str) -> `two` (/p/")
+
+
+def test_an_edge_behind_one_that_is_lost_has_its_own_line() -> None:
+    """Places do not shift where an edge could not be read."""
+    text = SOUND.replace("  - from: one\n", "  - here\n  - from: one\n").replace(
+        "    to: two\n", "    to: two\n    on: str\n"
+    )
+
+    assert told(text) == ["AF160 15:5", "AF105 16:5", "AF107 16:5"]
+
+
+def test_an_edge_that_stands_twice() -> None:
+    """An edge counts once; a second one like it is a mistake."""
+    assert told(SOUND + "  - from: one\n    to: two\n") == ["AF160 17:5"]
+
+
+def test_prompts_tools_and_types_of_one_step_are_told_together() -> None:
+    """A step that names several things that are not there is told of each, at its place."""
+    asking = """    kind: agent
+    takes: nowhere:Nothing
+    gives: str
+    options:
+      prompt: prompts/lost.md
+      tools: [tests.definition.stock:look, tests.definition.stock:lok, tests.definition.stock:plan]
+      handoffs:
+        - name: other
+          tools: [os:system]
+"""
+    text = SOUND.replace("    kind: function\n    call: tests.definition.sound:two\n", asking)
+
+    assert told(text.replace("gives: int\nsteps", "gives: str\nsteps")) == [
+        "AF161 13:5",
+        "AF161 17:44",
+        "AF161 17:72",
+        "AF121 16:7",
+        "AF161 20:19",
+    ]
+
+
+@pytest.mark.parametrize("name", ["on", "off", "yes", "no", "y", "null", "true", "1", "1.5", "12:30"])
+def test_words_that_yaml_once_took_for_something_else(name: str) -> None:
+    """A bare key is the text that stands there, and `on`, `yes` and the like are plain words, as YAML 1.2 has it."""
+    quoted = f"'{name}'" if name in ("null", "true", "1", "1.5") else name
+    text = SOUND.replace("  one:\n", f"  {name}:\n").replace("one\nend", f"{quoted}\nend")
+    workflow = definition(text.replace("from: one", f"from: {quoted}"), Path("/p/w.yaml"), ("tests",))
+
+    assert list(workflow.steps) == [name, "two"]
+    written = yaml_of(workflow.spec)
+    assert definition(written, Path("/p/w.yaml"), ("tests",)).spec == workflow.spec
+    assert from_data(yaml.safe_load(written)) == workflow.spec
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "known"),
+    [
+        ("planner", "max_cals: 1", "max_calls"),
+        ("agent", "max_turn: 1", "max_turns"),
+        ("approval", "deadlin: 1", "deadline"),
+        ("wait", "secs: 1", "seconds"),
+    ],
+)
+def test_options_are_known_by_kind(kind: str, option: str, known: str) -> None:
+    """A misspelt option is told at its own line, with the one that may be meant."""
+    body = f"    kind: {kind}\n    takes: int\n    gives: int\n    options:\n      {option}\n"
+    problems = read(SOUND.replace("    kind: function\n    call: tests.definition.sound:two\n", body))
+
+    assert [(p.code, p.where.rpartition("yaml:")[2]) for p in problems] == [("AF160", "16:7)")]
+    assert f"did you mean `{known}`" in problems[0].hint
+
+
+def test_an_option_outside_of_options() -> None:
+    """An option that stands beside `options` is told where it belongs."""
+    (problem,) = read(SOUND.replace("    kind: function\n", "    kind: function\n    max_calls: 3\n", 1))
+    assert "under `options:`" in problem.hint
