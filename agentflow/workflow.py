@@ -99,11 +99,6 @@ class Workflow(Step[In_contra, Out_co]):
         self.description = description
         self.types = _types(self, wiring)
         own = tuple(wiring.steps.values())
-        if unusable := list(tool_problems((*own, *wiring.clashes))):
-            # What is no tool cannot be written down, and the spec is what the other checks look at.
-            problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *unusable]
-            raise DefinitionError(self.name, problems)
-
         self.spec = WorkflowSpec(
             name=self.name,
             start=ends[0],
@@ -118,7 +113,7 @@ class Workflow(Step[In_contra, Out_co]):
         )
         self.places = places or _places_of(self, wiring)
         problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
-        problems += turn_problems(own)
+        problems += [*tool_problems((*own, *wiring.clashes)), *turn_problems(own)]
         problems += bad_waivers(self.spec, self.places)
         clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
         problems += validate(

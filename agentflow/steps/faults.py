@@ -212,9 +212,9 @@ def held(body: Step[Any, Any]) -> list[Tool[..., Any]]:
     if isinstance(body, FunctionStep):
         return body.named_tools()
 
-    return (
-        [*body.tools.values()] if isinstance(body, Planner) else [t for a in agents_of(body) for t in a.tools]
-    )
+    given: list[Any] = [*body.given] if isinstance(body, Planner) else []
+    given += [tool for agent in agents_of(body) for tool in agent.tools]
+    return [tool for tool in given if isinstance(tool, Tool)]
 
 
 def unread_fields(first: Step[Any, Any], others: Collection[Step[Any, Any]], place: str) -> Iterator[Problem]:

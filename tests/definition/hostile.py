@@ -462,6 +462,15 @@ COMBINED: dict[str, tuple[Build, str]] = {
         ),
         "AF107 AF110 AF115",
     ),
+    "no tools, an orphan, a type": (
+        lambda: Workflow(
+            "w",
+            start=(ask := agent("ask", len, handoffs=[agent("other", str)])),
+            end=last,
+            edges=[ask >> last, one >> last],
+        ),
+        "AF102 AF107 AF117 AF117",
+    ),
     "a wait, a timeout, an edge": (
         lambda: line(Wait("nap", of=str, seconds=-1), agent("a", timeout=0), one),
         "AF107 AF111 AF111",
