@@ -272,7 +272,7 @@ class Workflow(Step[In_contra, Out_co]):
 
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
-            if not workflow.problems:  # where branches meet as they must not, any join may seem to wait
+            if not self.problems:  # where branches meet as they must not, any join may seem to wait
                 yield from stalls(workflow.spec, workflow.types, workflow.places)
 
             yield from repeated_writes(tuple(workflow.steps.values()))

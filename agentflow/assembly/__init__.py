@@ -56,9 +56,12 @@ class _Maker:
         made = {step.id: self._step(step) for step in self.spec.steps if step.kind != "gather"}
         edges = edges_of(self.spec, self.tell)
         cases = {
-            e.on: self._case(e, e.on, n) for n, e in zip(edges.numbers, edges.known, strict=True) if e.on
+            edge.on: self._case(edge, edge.on, number)
+            for number, edge in zip(edges.numbers, edges.known, strict=True)
+            if edge.on is not None
         }
         known = self._joined(made, edges.known, cases)
+        now = dict(zip(edges.known, known, strict=True))
         spec = replace(self.spec, edges=tuple(known), takes=self._type("takes"), gives=self._type("gives"))
         return Workflow.of_steps(
             spec,
@@ -66,7 +69,7 @@ class _Maker:
             self.tell.places.at(),
             cases=cases,
             places=edges.placed(self.tell.places),
-            doubts=edges.doubts,
+            doubts=replace(edges.doubts, guessed=[now[edge] for edge in edges.guessed]),
         )
 
     def _step(self, step: StepSpec) -> Step[Any, Any]:
@@ -98,7 +101,9 @@ class _Maker:
             into = in_slots(name, edges, self.tell)
             slots |= into
             if into and all(edge.source in made for edge in into):
-                made[name] = gather_of(name, list(into.values()), made, cases)
+                made[name] = gather_of(
+                    name, list(into.values()), made, cases, self.tell.places.at("steps", name)
+                )
             else:
                 made[name] = self.making.unmade(gathers[name])
 

@@ -9,6 +9,7 @@ from typing import Any
 from agentflow.assembly.telling import Telling
 from agentflow.exceptions import ProjectError
 from agentflow.path import Gather, Path, Step
+from agentflow.places import Place
 from agentflow.spec import EdgeSpec, StepSpec
 
 
@@ -53,12 +54,14 @@ def in_slots(name: str, edges: Sequence[EdgeSpec], tell: Telling) -> dict[EdgeSp
 
 
 def gather_of(
-    name: str, into: Sequence[EdgeSpec], steps: Mapping[str, Step[Any, Any]], cases: Mapping[str, Any]
+    name: str,
+    into: Sequence[EdgeSpec],
+    steps: Mapping[str, Step[Any, Any]],
+    cases: Mapping[str, Any],
+    place: Place,
 ) -> Step[Any, Any]:
     """The gather that edges lead into."""
-    made: Gather[Any, Any] = Gather(
-        [_branch(edge, steps, cases) for edge in into], steps[into[0].source].place
-    )
+    made: Gather[Any, Any] = Gather([_branch(edge, steps, cases) for edge in into], place)
     made.name = name
     return made
 
