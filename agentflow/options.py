@@ -13,10 +13,11 @@ class NoOptions(TypedDict):
 
 
 class PlannerOptions(TypedDict, total=False):
-    """What a planner may do; tools are named `module:name`."""
+    """What a planner may do; tools are named `module:name`, and MCP servers can only be given in Python."""
 
     prompt: str
     tools: list[str]
+    mcp_servers: list[Any]
     max_calls: int
     max_rounds: int
     model: str
@@ -31,7 +32,7 @@ class AgentOptions(TypedDict, total=False):
     handoffs: list[NestedAgent]
     agents_as_tools: list[NestedAgent]
     guardrails: list[str]
-    mcp_servers: list[str]
+    mcp_servers: list[Any]
     settings: Mapping[str, Any]
     description: str
     model: str

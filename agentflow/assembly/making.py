@@ -125,6 +125,7 @@ class Making:
 
     def _planner(self, spec: StepSpec, takes: Any, gives: Any) -> Step[Any, Any]:
         known = dict(spec.options)
+        self._only_in_python(known, spec, ("options",))
         tools = self._tools(known.pop("tools", ()), spec, ("options",))
         prompt = self._prompt(known.pop("prompt", ""), spec, ("options",))
         return _made(lambda: Planner(spec.id, takes=takes, gives=gives, tools=tools, prompt=prompt, **known))
@@ -137,11 +138,7 @@ class Making:
     ) -> Agent[Any, Any]:
         """An agent of a step, or one below it, at `part`."""
         known = dict(options)
-        for key in ("guardrails", "mcp_servers"):
-            if known.pop(key, None):
-                error = ProjectError(f"its {key} can only be given in Python", hint="leave them out")
-                self._say(error, spec, *part, key)
-
+        self._only_in_python(known, spec, part)
         name = known.pop("name")
         tools = self._tools(known.pop("tools", ()), spec, part)
         prompt = self._prompt(known.pop("prompt", ""), spec, part)
@@ -158,6 +155,12 @@ class Making:
         }
         return _made(lambda: Agent(name, handoffs=handoffs, agents_as_tools=asked, **given))
 
+    def _only_in_python(self, options: dict[str, Any], spec: StepSpec, part: Key) -> None:
+        for key in ("guardrails", "mcp_servers"):
+            if options.pop(key, None):
+                error = ProjectError(f"its {key} can only be given in Python", hint="leave them out")
+                self._say(error, spec, *part, key)
+
     def _nested(self, spec: StepSpec, options: Mapping[str, Any], part: Key) -> Agent[Any, Any]:
         known = {"takes": "Any", "gives": "str", **options}
         takes = self._type_of(str(known.pop("takes")), spec, *part, "takes")
@@ -166,10 +169,10 @@ class Making:
 
     def _tools(self, names: Sequence[str], spec: StepSpec, part: Key) -> list[Tool[..., Any]]:
         tried = [
-            self._tried(partial(self.names.tool, name), spec, *part, "tools", n)
+            self._tried(partial(self.names.tools, name), spec, *part, "tools", n, instead=())
             for n, name in enumerate(names)
         ]
-        return [tool for tool in tried if tool is not None]
+        return [tool for found in tried for tool in found]
 
     def _prompt(self, prompt: str, spec: StepSpec, part: Key) -> str:
         place = self.tell.places.at("steps", spec.id, *part, "prompt")

@@ -6,13 +6,18 @@ import inspect
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, get_args
 
 from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
 from agentflow.steps.function import FunctionStep
+from agentflow.steps.naming import tools_in
 from agentflow.tools import Tool
 from agentflow.typeref import resolve_type
 
+# Tools that no name in a module leads to: those that were made of a document.
+_ORIGIN = re.compile(r"openapi:[^#]+#")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")
 # Modules of agentflow whose types a file may name; others do something when they are imported, or hold ways out.
 _OURS = ("agentflow", "agentflow.evidence", "agentflow.steps.approval")
@@ -51,12 +56,26 @@ class Names:
 
         return found
 
-    def tool(self, name: str) -> Tool[..., Any]:
-        found = self._registered(name)
-        if not isinstance(found, Tool):
+    def tools(self, name: str) -> list[Tool[..., Any]]:
+        """The tool `module:name`, the tools of such a list, or the one of that origin, such as `openapi:Shop#listOrders`."""
+        if _ORIGIN.match(name):
+            return [self._of_origin(name)]
+
+        found = tools_in(self._registered(name))
+        if not found:
             raise ProjectError(f"`{name}` is no tool", hint="make it one with `@tool`")
 
         return found
+
+    def _of_origin(self, origin: str) -> Tool[..., Any]:
+        package = self.packages[-1]
+        names = [m.name for m in iter_modules(import_module(package).__path__) if not m.name.startswith("_")]
+        values = [v for n in names for v in vars(_imported(f"{package}.{n}", f"{package}.{n}")).values()]
+        known = {tool.origin: tool for value in values for tool in tools_in(value)}
+        if origin not in known:
+            raise UnknownName(f"tool in `{package}`", origin, [name for name in known if _ORIGIN.match(name)])
+
+        return known[origin]
 
     def _registered(self, name: str) -> Any:
         module, _, attribute = name.partition(":")
@@ -66,17 +85,23 @@ class Names:
                 hint=f"name a step or tool as `module:name` in {' or '.join(f'`{p}`' for p in self.packages)}",
             )
 
-        try:
-            return getattr(import_module(module), attribute)
-        except ModuleNotFoundError as error:
-            raise ProjectError(f"`{name}` cannot be found: {error}") from None
-        except AttributeError:
-            raise UnknownName(f"`{module}` name", attribute, dir(import_module(module))) from None
-        except AgentflowError:
-            raise
-        except Exception as error:  # whatever a module does when it is imported
-            what = f"{type(error).__name__}: {error}"
-            raise ProjectError(f"`{module}` cannot be imported: {what}") from error
+        loaded = _imported(module, name)
+        if not hasattr(loaded, attribute):
+            raise UnknownName(f"`{module}` name", attribute, dir(loaded))
+
+        return getattr(loaded, attribute)
+
+
+def _imported(module: str, name: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ProjectError(f"`{name}` cannot be found: {error}") from None
+    except AgentflowError:
+        raise
+    except Exception as error:  # whatever a module does when it is imported
+        what = f"{type(error).__name__}: {error}"
+        raise ProjectError(f"`{module}` cannot be imported: {what}") from error
 
 
 def _holds_routine(type_: Any) -> bool:

@@ -169,7 +169,7 @@ def idle_planners(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Warnings of planners that have no tools."""
     for step in steps:
         body = body_of(step)
-        if isinstance(body, Planner) and not body.given:
+        if isinstance(body, Planner) and not body.given and not body.mcp_servers:
             yield Problem(
                 code="AF154",
                 what="it chooses among tools and has none, so it can find nothing",
