@@ -28,8 +28,8 @@ from agentflow.journal import (
 from agentflow.journal.database import Database
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
-from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.reading import chain_of_row, trail_of
+from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.schema import seal as seal_of_row
 
 
