@@ -443,7 +443,8 @@ def _encode_value(value: Any) -> bytes:
     return _compact_json(value)
 
 
-_PAYLOADS = {"input", "output", "request", "result", "subject"}
+# The fields that hold payloads.
+PAYLOADS = frozenset({"input", "output", "request", "result", "subject"})
 _scan = json.JSONDecoder().raw_decode
 
 
@@ -455,7 +456,7 @@ def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) ->
     try:
         data: dict[str, Any] = {}
         for name, value, text in _fields_of(raw.decode()):
-            data[name] = Payload(raw=load(value) or text.encode()) if name in _PAYLOADS else value
+            data[name] = Payload(raw=load(value) or text.encode()) if name in PAYLOADS else value
 
         kind = EVENTS[data.pop("type")]
         if "error" in data:
