@@ -85,7 +85,7 @@ class Made:
             return []
 
         why = f"no event makes the span `{given.name}`"
-        return [Fault(seq=0, what="inserted", why=why, span=f"{given.span_id:016x}")]
+        return [Fault(seq=0, what="inserted", why=why, span=f"{given.span_id:016x}", of="span")]
 
 
 def _difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool) -> str:
@@ -114,4 +114,5 @@ def _fault(made: SpanData, given: SpanData, why: str) -> Fault:
         type=event.type if event is not None else "",
         step=str(getattr(event, "step", "")),
         span=f"{given.span_id:016x}",
+        of="span",
     )

@@ -72,7 +72,9 @@ def _take(pieces: Pieces, span: SpanData) -> None:
     try:
         entries, lines = entries_in(span.attributes), content_in(span.attributes)
     except RecordsUnreadable as error:
-        pieces.faults.append(Fault(seq=0, what="altered", why=str(error), span=f"{span.span_id:016x}"))
+        pieces.faults.append(
+            Fault(seq=0, what="altered", why=str(error), span=f"{span.span_id:016x}", of="span")
+        )
         return
 
     said = {entry.seq: Piece(entry=entry, span=span.span_id) for entry in entries}
@@ -138,7 +140,7 @@ def head_faults(pieces: Pieces, run: str) -> list[Fault]:
     for span in pieces.spans:
         if span.span_id == span_id(run) and semconv.AUDIT_HEAD not in span.attributes:
             why = f"span `{span.name}` tells of no head"
-            faults.append(Fault(seq=0, what="altered", why=why, span=f"{span.span_id:016x}"))
+            faults.append(Fault(seq=0, what="altered", why=why, span=f"{span.span_id:016x}", of="span"))
 
         told = [span.attributes, *(event.attributes for event in span.events)]
         for head, count in ((a.get(semconv.AUDIT_HEAD), a.get(semconv.AUDIT_COUNT)) for a in told):

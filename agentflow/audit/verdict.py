@@ -15,7 +15,8 @@ class Fault:
     """What contradicts the trail: the first event at fault, and in words what is wrong.
 
     `seq` is 0 where a span is at fault of which it is not known what events it is made of. `upto` is the last event that it may be instead, where that cannot be told apart. `type` and `step` are of that event as
-    it is found now, empty where it is not there; `span` is the id of the span that shows it.
+    it is found now, empty where it is not there; `span` is the id of the span that shows it. `of` says whether the event
+    itself is at fault, or only a span that is made of it.
     """
 
     seq: int
@@ -25,6 +26,7 @@ class Fault:
     type: str = ""
     step: str = ""
     span: str = ""
+    of: Literal["event", "span"] = "event"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
