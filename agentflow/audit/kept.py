@@ -25,6 +25,7 @@ def against(
     not there are not still to come, as they are in a journal.
     """
     faults = [] if verdict.fault is None else [verdict.fault]
+    hashes = _proven(hashes, verdict.fault)
     gaps = list(verdict.gaps)
     agreed = 0
     for head in heads:
@@ -56,6 +57,14 @@ def against(
         checks=(*verdict.checks, *_checks(agreed, key)),
         limits=_limits(verdict, agreed),
     )
+
+
+def _proven(hashes: Mapping[int, bytes], fault: Fault | None) -> Mapping[int, bytes]:
+    """The hashes of events before the first at fault: what stands behind it may be left from what was there."""
+    if fault is None or fault.of == "span":
+        return hashes
+
+    return {seq: hash_ for seq, hash_ in hashes.items() if seq < fault.seq}
 
 
 def _absent(head: Head, verdict: Verdict, faults: list[Fault], gaps: list[str], *, is_whole: bool) -> None:

@@ -102,13 +102,12 @@ def _put(pieces: Pieces, seq: int, piece: Piece) -> None:
 
 
 def chain_of(pieces: Pieces) -> int:
-    """How the hashes are chained, as the first event says, else the run's own span."""
+    """How the hashes are chained, as the first event says, else what spans tell of the first that is there."""
     first = pieces.events.get(1)
     if first is not None and first.raw:
         return first.inside.chain
 
-    told = [span.attributes.get(semconv.AUDIT_CHAIN) for span in pieces.spans]
-    return next((chain for chain in told if isinstance(chain, int)), CHAIN)
+    return next((piece.entry.chain for _, piece in sorted(pieces.events.items())), CHAIN)
 
 
 def chain_faults(pieces: Pieces, chain: int) -> list[Fault]:
@@ -120,6 +119,10 @@ def chain_faults(pieces: Pieces, chain: int) -> list[Fault]:
         if piece.raw and (says := piece.inside.seq) != seq:
             why = f"what stands in its place says that it is event {says}" if says else "it is no event"
             faults.append(_fault(seq, piece, "reordered" if says in pieces.events else "altered", why))
+        elif piece.entry.chain != chain:
+            faults.append(
+                _fault(seq, piece, "altered", f"its hash would be chained in way {piece.entry.chain}")
+            )
         elif previous is not None and not _follows(previous, piece, chain):
             why = "it does not follow on the event before it: what it says does not fit its hash"
             faults.append(_fault(seq, piece, "altered", why))

@@ -92,7 +92,7 @@ def _broken(number: int, rows: Sequence[Kept], inside: Sequence[Inside], before:
         return _fault(number, "inserted", f"several rows say that they are event {number}", inside)
 
     if chained(before, row.data, chain) != row.hash:
-        why = "what it says does not fit its hash"
+        why = "it does not follow on the event before it: what it says does not fit its hash"
         if number < len(rows) and chained(row.hash, rows[number].data, chain) != rows[number].hash:
             why = "neither what it says nor its hash fits the events around it"
 

@@ -56,13 +56,14 @@ def _pruned(db: sqlite3.Connection, run: str) -> Trail | None:
 
 
 def _kept(seq: Any, at: Any, type_: Any, data: Any, hash_: Any) -> Kept:
-    # A damaged row may hold anything, text or nothing where bytes were.
+    # A damaged row may hold anything, text or nothing where bytes were: what it says is shown, and never fits.
+    is_bytes = isinstance(data, bytes)
     return Kept(
         seq=seq if isinstance(seq, int) else 0,
         at=at if isinstance(at, int) else 0,
         type=str(type_),
-        data=_bytes(data),
-        hash=_bytes(hash_),
+        data=data if is_bytes else str(data).encode(errors="replace"),
+        hash=_bytes(hash_) if is_bytes else b"",
     )
 
 

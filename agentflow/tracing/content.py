@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from agentflow.secrets import has_secrets, redact
 from agentflow.tracing import semconv
 from agentflow.tracing.records import attributes_of
 from agentflow.tracing.span import SpanData, SpanEvent
@@ -12,13 +13,41 @@ from agentflow.tracing.values import Attribute
 
 
 def told(span: SpanData, *, content: bool) -> SpanData:
-    """The span as a collector is told of it, its records as attributes; without `content` nothing of what was said."""
-    shown = span if content else _bare(span)
+    """The span as a collector is told of it, its records as attributes; without `content` nothing of what was said.
+
+    Secrets that are known by now are taken out by value, whether or not they were when the event was written.
+    """
+    shown = _hidden(span if content else _bare(span)) if has_secrets() else span if content else _bare(span)
     if span.records is None:
         return shown
 
     audit = attributes_of(span.records, content=content)
     return replace(shown, attributes={**shown.attributes, **audit}, records=None)
+
+
+def _hidden(span: SpanData) -> SpanData:
+    events = tuple(
+        replace(event, name=redact(event.name), attributes=_redacted(event.attributes))
+        for event in span.events
+    )
+    return replace(
+        span,
+        name=redact(span.name),
+        error=redact(span.error),
+        attributes=_redacted(span.attributes),
+        events=events,
+    )
+
+
+def _redacted(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    return {name: _without_secrets(value) for name, value in attributes.items()}
+
+
+def _without_secrets(value: Attribute) -> Attribute:
+    if isinstance(value, tuple):
+        return tuple(redact(item) for item in value)
+
+    return redact(value) if isinstance(value, str) else value
 
 
 def _bare(span: SpanData) -> SpanData:

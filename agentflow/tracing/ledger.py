@@ -33,7 +33,8 @@ class Ledger:
             self._chain, before = chain_of(event), b""
 
         hash_ = hash_after(before, event, self._chain)
-        self._record = Record(seq=event.seq, digest=digest_of_event(event), hash=hash_, event=event)
+        digest = digest_of_event(event)
+        self._record = Record(chain=self._chain, seq=event.seq, digest=digest, hash=hash_, event=event)
         self.put(span)
 
     def put(self, span: OpenSpan | None) -> None:

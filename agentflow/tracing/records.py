@@ -1,6 +1,6 @@
 """The events that a span is made of, as attributes of it, and read back from there.
 
-`agentflow.audit.records` is a count, then `SEQ.HASH` for each event: the hash that stands for all events up to it, in
+`agentflow.audit.records` is `CHAIN/COUNT`, then `SEQ.HASH` for each event: the hash that stands for all events up to it, in
 base64 without padding. Where what the event says does not stand on the span, `SEQ.HASH.DIGEST` gives the digest of its JSON
 too: else that follows from the JSON. `agentflow.audit.content` (then `.1` and on) holds the JSON of the events, one a line,
 and then that of their large payloads, which an event names by digest: as text, or compressed where that is long.
@@ -28,7 +28,8 @@ PARTS = 4
 _COMPRESSED = "z:"
 # What a compressed content may grow to when it is read: one that is larger was not made here.
 _GROWN = 256 * 1024 * 1024
-_COUNT, _FORM = 1, 2
+# A hash, and a digest where the event does not stand there.
+_FORM = 2
 
 
 class RecordsUnreadable(ValueError):
@@ -39,6 +40,7 @@ class RecordsUnreadable(ValueError):
 class Entry:
     """A record as a span tells it; `digest` is empty where it follows from the content."""
 
+    chain: int
     seq: int
     hash: bytes
     digest: bytes = b""
@@ -48,7 +50,8 @@ def attributes_of(records: Sequence[Record], *, content: bool) -> dict[str, Attr
     """The attributes that tell of these events; with `content` also what they say, as far as it has room."""
     told = _content(records) if content else {}
     entries = [_entry(record, is_told=bool(told)) for record in records]
-    return {semconv.AUDIT_RECORDS: " ".join([str(len(entries)), *entries]), **told}
+    chain = records[0].chain if records else 0
+    return {semconv.AUDIT_RECORDS: " ".join([f"{chain}/{len(entries)}", *entries]), **told}
 
 
 def _entry(record: Record, *, is_told: bool) -> str:
@@ -109,14 +112,15 @@ def is_of_audit(name: str) -> bool:
 
 def entries_in(attributes: Mapping[str, Any]) -> list[Entry]:
     """The records that stand in attributes; raises `RecordsUnreadable`."""
-    words = str(attributes.get(semconv.AUDIT_RECORDS, "")).split(" ")
-    if not words[0].isdecimal() or int(words[0]) != len(words) - _COUNT:
+    first, *words = str(attributes.get(semconv.AUDIT_RECORDS, "")).split(" ")
+    chain, _, count = first.partition("/")
+    if not chain.isdecimal() or count != str(len(words)):
         raise RecordsUnreadable("its records are not all there")
 
-    return [_read(word) for word in words[_COUNT:]]
+    return [_read(int(chain), word) for word in words]
 
 
-def _read(word: str) -> Entry:
+def _read(chain: int, word: str) -> Entry:
     seq, *hashes = word.split(".")
     try:
         raw = [_bytes(text) for text in hashes]
@@ -126,7 +130,7 @@ def _read(word: str) -> Entry:
     if not seq.isdecimal() or not 0 < len(raw) <= _FORM or any(len(part) != 32 for part in raw):
         raise RecordsUnreadable(f"its record `{word[:60]}` is not in the form that was written")
 
-    return Entry(seq=int(seq), hash=raw[0], digest=raw[1] if len(raw) > 1 else b"")
+    return Entry(chain=chain, seq=int(seq), hash=raw[0], digest=raw[1] if len(raw) > 1 else b"")
 
 
 def content_in(attributes: Mapping[str, Any]) -> list[bytes]:

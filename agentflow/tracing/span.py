@@ -34,8 +34,12 @@ class SpanLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """An event that a span is made of: its number, the digest of its JSON, and the hash that stands for all up to it."""
+    """An event that a span is made of: its number, the digest of its JSON, and the hash that stands for all up to it.
 
+    `chain` says how the hashes are chained.
+    """
+
+    chain: int
     seq: int
     digest: bytes
     hash: bytes
