@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from agentflow.audit.inside import Inside, read
-from agentflow.audit.verdict import Fault
+from agentflow.audit.verdict import Fault, What
 from agentflow.events import CHAIN, chained, linked
 from agentflow.journal import digest_of
 from agentflow.tracing import semconv
@@ -76,6 +77,13 @@ def _take(pieces: Pieces, span: SpanData) -> None:
             Fault(seq=0, what="altered", why=str(error), span=f"{span.span_id:016x}", of="span")
         )
         return
+
+    numbers = [entry.seq for entry in entries]
+    for before, after in pairwise(numbers):
+        if before >= after:
+            what: What = "inserted" if before == after else "reordered"
+            why = f"its span tells of event {before} before event {after}"
+            pieces.faults.append(Fault(seq=after, what=what, why=why, span=f"{span.span_id:016x}"))
 
     said = {entry.seq: Piece(entry=entry, span=span.span_id) for entry in entries}
     for number, line in enumerate(lines):
@@ -149,8 +157,9 @@ def head_faults(pieces: Pieces, run: str) -> list[Fault]:
         for head, count in ((a.get(semconv.AUDIT_HEAD), a.get(semconv.AUDIT_COUNT)) for a in told):
             piece = pieces.events.get(count) if isinstance(count, int) else None
             if piece is not None and head != piece.entry.hash.hex():
-                why = f"span `{span.name}` tells of another head than this event has"
-                faults.append(_fault(piece.entry.seq, piece, "altered", why))
+                why = f"span `{span.name}` tells of another head than event {count} has"
+                id_ = f"{span.span_id:016x}"
+                faults.append(Fault(seq=piece.entry.seq, what="altered", why=why, span=id_, of="span"))
 
     return faults
 
@@ -162,11 +171,11 @@ def counted(pieces: Pieces, run: str) -> int:
     return max([0, *counts, *pieces.events])
 
 
-def _fault(seq: int, piece: Piece, what: str, why: str) -> Fault:
+def _fault(seq: int, piece: Piece, what: What, why: str) -> Fault:
     found = piece.inside
     return Fault(
         seq=seq,
-        what=what,  # type: ignore[arg-type]
+        what=what,
         why=why,
         type=found.type,
         step=found.step,
