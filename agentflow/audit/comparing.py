@@ -29,14 +29,22 @@ class Lost:
         return (*times, *(("attributes of links",) if self.links else ()))
 
 
-def lost_by(spans: Sequence[SpanData]) -> Lost:
+def lost_by(made: Sequence[SpanData], given: Sequence[SpanData]) -> Lost:
     """What nothing of is left in any of the spans: some stores keep whole microseconds, and bare links."""
-    times = [time for s in spans for time in (s.start, s.end, *(e.at for e in s.events))]
-    links = [link for span in spans for link in span.links]
     return Lost(
-        precision=1000 if times and all(time % 1000 == 0 for time in times) else 1,
-        links=bool(links) and not any(link.attributes for link in links),
+        precision=1000 if _is_coarse(given) and not _is_coarse(made) else 1,
+        links=_has_bare_links(given) and not _has_bare_links(made),
     )
+
+
+def _is_coarse(spans: Sequence[SpanData]) -> bool:
+    times = [time for s in spans for time in (s.start, s.end, *(e.at for e in s.events))]
+    return all(time % 1000 == 0 for time in times)
+
+
+def _has_bare_links(spans: Sequence[SpanData]) -> bool:
+    links = [link for span in spans for link in span.links]
+    return bool(links) and not any(link.attributes for link in links)
 
 
 def difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool = False) -> str:

@@ -22,7 +22,6 @@ class Made:
     def __init__(self, run: str, events: Sequence[Event], *, is_whole: bool, is_partly: bool) -> None:
         self._is_whole, self._is_partly = is_whole, is_partly
         self.gaps: tuple[str, ...] = ()
-        self.lost: tuple[str, ...] = ()
         self.compared = 0
         self._ended: dict[int, SpanData] = {}
         self._open: set[int] = set()
@@ -45,14 +44,17 @@ class Made:
 
     def compare(self, pieces: Pieces) -> list[Fault]:
         """What is wrong with the spans that are there."""
-        lost = lost_by(pieces.spans)
-        self.lost = tuple(
-            f"not kept by who had the spans, so not compared: {words}" for words in lost.words()
-        )
+        pairs = [(self._ended.get(given.span_id), given) for given in pieces.spans]
+        known = [(made, given) for made, given in pairs if made is not None]
+        lost = lost_by([made for made, _ in known], [given for _, given in known])
+        self.gaps += tuple(f"not kept by who had the spans, so not compared: {what}" for what in lost.words())
+        stands: dict[int, list[int]] = {}
+        for seq, piece in pieces.events.items():
+            stands.setdefault(piece.span, []).append(seq)
+
         faults: list[Fault] = []
         partly = 0
-        for given in pieces.spans:
-            made = self._ended.get(given.span_id)
+        for made, given in pairs:
             if made is None:
                 faults += self._unmade(given)
                 continue
@@ -61,7 +63,7 @@ class Made:
             is_partly = self._is_partly and is_unknown(made)
             partly += is_partly
             why = _difference(made, given, lost, is_partly=is_partly)
-            if not why and not _stands_on(made, given, pieces):
+            if not why and stands.get(given.span_id, []) != [record.seq for record in made.records or ()]:
                 why = "the events that it tells of are not its own"
 
             if why:
@@ -96,12 +98,6 @@ def _difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool)
         return why if difference(told(plain, content=False), given, lost, is_partly=is_partly) else ""
 
     return why
-
-
-def _stands_on(made: SpanData, given: SpanData, pieces: Pieces) -> bool:
-    """Whether a span tells of the very events that it is made of."""
-    mine = [record.seq for record in made.records or ()]
-    return mine == [seq for seq, piece in pieces.events.items() if piece.span == given.span_id]
 
 
 def _fault(made: SpanData, given: SpanData, why: str) -> Fault:

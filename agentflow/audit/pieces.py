@@ -24,15 +24,14 @@ class Piece:
 
     entry: Entry
     span: int
-    raw: bytes = b""
+    raw: bytes
+    digest: bytes
+    inside: Inside
 
-    @property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.raw).digest() if self.raw else self.entry.digest
 
-    @property
-    def inside(self) -> Inside:
-        return read(self.raw)
+def _piece(entry: Entry, span: int, raw: bytes) -> Piece:
+    digest = hashlib.sha256(raw).digest() if raw else entry.digest
+    return Piece(entry=entry, span=span, raw=raw, digest=digest, inside=read(raw))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,15 +84,10 @@ def _take(pieces: Pieces, span: SpanData) -> None:
             why = f"its span tells of event {before} before event {after}"
             pieces.faults.append(Fault(seq=after, what=what, why=why, span=f"{span.span_id:016x}"))
 
-    said = {entry.seq: Piece(entry=entry, span=span.span_id) for entry in entries}
-    for number, line in enumerate(lines):
-        if number < len(entries):
-            said[entries[number].seq].raw = line
-        else:
-            pieces.payloads[digest_of(line)] = line
-
-    for seq, piece in said.items():
-        _put(pieces, seq, piece)
+    pieces.payloads |= {digest_of(line): line for line in lines[len(entries) :]}
+    for number, entry in enumerate(entries):
+        raw = lines[number] if number < len(lines) else b""
+        _put(pieces, entry.seq, _piece(entry, span.span_id, raw))
 
 
 def _put(pieces: Pieces, seq: int, piece: Piece) -> None:

@@ -8,7 +8,7 @@ from agentflow.audit.comparing import UNKNOWN
 from agentflow.audit.made import Made
 from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults
 from agentflow.audit.verdict import Fault, Verdict, first_of, state_of
-from agentflow.events import CHAIN, Event, Json, decode
+from agentflow.events import CHAIN, Event, Json, decode, seal
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import MARK
 from agentflow.tracing import semconv
@@ -60,7 +60,7 @@ def verify_spans(received: Sequence[Received], run: str) -> Verdict:
             "the chain of hashes between all events that are there",
             f"{made.compared} spans, made anew from the events",
         ),
-        limits=(_UNCAUGHT, _RESOURCE, *made.lost),
+        limits=(_UNCAUGHT, _RESOURCE),
     )
 
 
@@ -131,8 +131,11 @@ def _events(pieces: Pieces, end: int) -> tuple[list[Event], tuple[str, ...]]:
             break
 
         try:
-            events.append(decode(piece.raw, load))
+            event = decode(piece.raw, load)
         except JournalDamaged as error:
             return events, (f"event {seq} cannot be read by this agentflow: {error}",)
+
+        seal(event, piece.digest)
+        events.append(event)
 
     return events, ()

@@ -125,10 +125,13 @@ def _holders(span: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return [held["attributes"] for held in (span, *span["events"], *span["links"])]
 
 
-def tampered_spans(document: Any, random: Random) -> Iterator[tuple[str, Any, str]]:
-    """Each attribute, and each other thing that a span says, altered or taken away; with the id of the span."""
+def tampered_spans(document: Any, random: Random, share: float) -> Iterator[tuple[str, Any, str]]:
+    """A share of the attributes, and of what else spans say, altered or taken away; with the id of the span."""
     for place, span in enumerate(spans_in_document(document)):
         for way, change in _changes(span):
+            if random.random() > share:
+                continue
+
             changed = copy.deepcopy(document)
             change(spans_in_document(changed)[place], random)
             yield f"{way} of `{span['name']}`", changed, span["spanId"]
