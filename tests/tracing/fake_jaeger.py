@@ -6,9 +6,9 @@ import json
 import threading
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 PREFIX = "/api/v3/traces/"
@@ -103,5 +103,7 @@ class FakeJaeger:
 
 
 def _data(message: Any) -> dict[str, Any]:
-    found: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
+    # Untyped, and used here alone.
+    json_format: Any = import_module("google.protobuf.json_format")
+    found: dict[str, Any] = json_format.MessageToDict(message, use_integers_for_enums=True)
     return found
