@@ -1,0 +1,141 @@
+"""The trail of a run from spans that were given back: whether they are those that follow from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agentflow.audit.comparing import UNKNOWN
+from agentflow.audit.made import Made
+from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults
+from agentflow.audit.verdict import Fault, Verdict, first_of, state_of
+from agentflow.events import CHAIN, Event, Json, decode, seal
+from agentflow.exceptions import JournalDamaged
+from agentflow.journal import MARK
+from agentflow.tracing import semconv
+from agentflow.tracing.ids import trace_id
+from agentflow.tracing.received import Received
+from agentflow.tracing.span import SpanData
+
+_UNCAUGHT = "without a kept head, it cannot be told whether all spans were made anew, or the last ones taken away together with the run's own"
+_RESOURCE = "who sent the spans (their resource) and spans of other libraries are no part of the trail"
+
+
+def runs_in(received: Sequence[Received]) -> list[str]:
+    """The runs that spans are of, by name, in the order in which they come."""
+    ids = {trace: run for one in received if (run := _run_of(one.span)) for trace in [one.span.trace_id]}
+    return list(dict.fromkeys(ids.values()))
+
+
+def _run_of(span: SpanData) -> str:
+    run = span.attributes.get(semconv.CONVERSATION_ID)
+    return run if isinstance(run, str) and trace_id(run) == span.trace_id else ""
+
+
+def verify_spans(received: Sequence[Received], run: str) -> Verdict:
+    """Put the events together that the spans of a run tell of, follow their chain, and make the spans anew from them."""
+    pieces = gathered([one for one in received if one.span.trace_id == trace_id(run)])
+    chain = chain_of(pieces)
+    faults = [*pieces.faults, *chain_faults(pieces, chain), *head_faults(pieces, run)]
+    if chain not in (1, CHAIN):
+        faults.append(Fault(seq=1, what="altered", why=f"its hashes would be chained in way {chain}"))
+
+    count = counted(pieces, run)
+    events, why_not = _events(pieces, min((f.seq for f in faults if f.seq), default=count + 1))
+    is_whole = len(events) == count and not faults
+    made = Made(run, events, is_whole=is_whole, is_partly=_is_partly(pieces))
+    faults += made.compare(pieces)
+    fault = first_of(faults)
+    gaps = (*_gaps(pieces, count, chain), *(why_not if fault is None else ()), *made.gaps)
+    return Verdict(
+        run=run,
+        state=state_of(fault, gaps),
+        events=len(pieces.events),
+        count=count,
+        head=_head(pieces),
+        chain=chain,
+        spans=len({span.span_id for span in pieces.spans}),
+        fault=fault,
+        gaps=gaps,
+        checks=(
+            "the chain of hashes between all events that are there",
+            f"{made.compared} spans, made anew from the events",
+        ),
+        limits=(_UNCAUGHT, _RESOURCE),
+    )
+
+
+def hashes_in(received: Sequence[Received], run: str) -> dict[int, bytes]:
+    """The hashes of a run's events by number, as spans tell of them."""
+    pieces = gathered([one for one in received if one.span.trace_id == trace_id(run)])
+    return {seq: piece.entry.hash for seq, piece in pieces.events.items()}
+
+
+def _head(pieces: Pieces) -> str:
+    """The hash of the last event before the first that is missing."""
+    last = 0
+    while last + 1 in pieces.events:
+        last += 1
+
+    return pieces.events[last].entry.hash.hex() if last else ""
+
+
+def _gaps(pieces: Pieces, count: int, chain: int) -> tuple[str, ...]:
+    """What is not there, in words: events, and what events say."""
+    missing = [seq for seq in range(1, count + 1) if seq not in pieces.events]
+    silent = [seq for seq, piece in sorted(pieces.events.items()) if not piece.raw]
+    ordered = [seq for seq in silent if chain > 1 and pieces.events[seq].digest]
+    bare = sorted(set(silent) - set(ordered))
+    told = (
+        (missing, "no span that is there tells of them; they may not have come yet"),
+        (ordered, "their order is proven, but what they say is not on the spans"),
+        (bare, "what they say is not on the spans, so nothing of them is proven"),
+    )
+    gaps = tuple(f"{_numbers(numbers)}: {why}" for numbers, why in told if numbers)
+    return gaps if pieces.events else ("no span tells of an event", *gaps)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    """Numbers of events in words, neighbours together: `events 1, 4-7`."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+
+    shown = [str(a) if a == b else f"{a}-{b}" for a, b in ranges[:8]]
+    more = ", …" if len(ranges) > len(shown) else ""
+    return f"event{'s' if len(numbers) > 1 else ''} {', '.join(shown)}{more}"
+
+
+def _is_partly(pieces: Pieces) -> bool:
+    """Whether an event names a payload that the spans do not hold."""
+    digests = {digest for piece in pieces.events.values() for digest in piece.inside.payloads}
+    return not digests <= set(pieces.payloads)
+
+
+def _events(pieces: Pieces, end: int) -> tuple[list[Event], tuple[str, ...]]:
+    """The events from the first on, as long as each says what it is, before event `end`; and why there are no more."""
+    events: list[Event] = []
+
+    def load(value: Json) -> bytes | None:
+        if not isinstance(value, Mapping) or MARK not in value:
+            return None
+
+        known = pieces.payloads.get(str(value[MARK]))
+        return known if known is not None else f'"{UNKNOWN}"'.encode()
+
+    for seq in range(1, end):
+        piece = pieces.events.get(seq)
+        if piece is None or not piece.raw:
+            break
+
+        try:
+            event = decode(piece.raw, load)
+        except JournalDamaged as error:
+            return events, (f"event {seq} cannot be read by this agentflow: {error}",)
+
+        seal(event, piece.digest)
+        events.append(event)
+
+    return events, ()
