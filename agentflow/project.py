@@ -29,7 +29,21 @@ if TYPE_CHECKING:
     from agentflow.models.pricing import Price
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"audit", "journal", "model", "prices", "workflows", "tools"}
+_KNOWN_SETTINGS = {
+    *(
+        "audit",
+        "content",
+        "jaeger",
+        "journal",
+        "log",
+        "metrics",
+        "model",
+        "prices",
+        "redact",
+        "tools",
+        "workflows",
+    ),
+}
 _AUDIT_SETTINGS = {"heads", "key"}
 
 

@@ -72,12 +72,6 @@ def _seconds(text: str) -> float:
         return 10.0
 
 
-def sends_content(environ: Mapping[str, str]) -> bool:
-    """Whether what people, models and tools said may go to the collector: yes, unless the environment says no."""
-    wish = environ.get("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "").strip().lower()
-    return wish not in ("false", "no_content", "event_only")
-
-
 def pairs(text: str) -> dict[str, str]:
     """`a=1,b=2%2C3` as a mapping, the form of headers and of resource attributes."""
     found = (entry.partition("=") for entry in text.split(",") if "=" in entry)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentflow.tracing.collector import resource_of
-from agentflow.tracing.content import told
+from agentflow.tracing.content import Capture, told
 from agentflow.tracing.span import SpanData, SpanEvent, SpanLink
 from agentflow.tracing.values import Attribute
 from agentflow.version import VERSION
@@ -18,11 +18,11 @@ _FLAGS = 0x100
 
 
 def otlp_json(
-    spans: Sequence[SpanData], environ: Mapping[str, str] | None = None, *, content: bool = True
+    spans: Sequence[SpanData], environ: Mapping[str, str] | None = None, *, content: Capture | bool = True
 ) -> dict[str, Any]:
     """The spans as an `ExportTraceServiceRequest` in JSON, with ids in hexadecimal digits as OTLP wants them.
 
-    Without `content` nothing of what people, models and tools said is in it.
+    `content` is how much of what people, models and tools said is in it.
     """
     by_trace: dict[int, list[SpanData]] = {}
     for span in spans:

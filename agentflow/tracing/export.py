@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from agentflow.events import Event, RunStarted
-from agentflow.tracing.collector import Collector, collector_of, resource_of, sends_content
-from agentflow.tracing.content import told
+from agentflow.tracing.collector import Collector, collector_of, resource_of
+from agentflow.tracing.content import Capture, capture_of, told
 from agentflow.tracing.document import otlp_json as otlp_json
 from agentflow.tracing.ids import step_span_id, trace_id
 from agentflow.tracing.spans import SpanData, SpanFolder
@@ -59,7 +59,11 @@ class Exporter:
     """
 
     def __init__(
-        self, collector: Collector, *, content: bool = True, environ: Mapping[str, str] | None = None
+        self,
+        collector: Collector,
+        *,
+        content: Capture | bool = True,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.collector, self._content = collector, content
         self._environ = dict(os.environ if environ is None else environ)
@@ -195,9 +199,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Exporter | Non
     environ = os.environ if environ is None else environ
     collector = collector_of(environ)
     return (
-        Exporter(collector, content=sends_content(environ), environ=environ)
-        if collector is not None
-        else None
+        Exporter(collector, content=capture_of(environ), environ=environ) if collector is not None else None
     )
 
 

@@ -204,7 +204,9 @@ def test_a_torn_line_spoils_no_other(tmp_path: Path) -> None:
     assert wrong == [f"line 2 of {heads.path} is no head"]
 
 
-@pytest.mark.parametrize("line", ["3", "[]", '{"run": "r"}', json.dumps({**dict.fromkeys("abc", "")}), "\x00"])
+@pytest.mark.parametrize(
+    "line", ["3", "[]", '{"run": "r"}', json.dumps({**dict.fromkeys("abc", "")}), "\x00"]
+)
 def test_a_line_that_is_no_head_is_named(tmp_path: Path, line: str) -> None:
     """It is not passed over in silence."""
     (tmp_path / "heads").write_text(f"{line}\n", encoding="utf-8")
