@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentflow.app import Decision, Pending, Result, Settings, run
 from agentflow.events import Event, StepStarted
-from agentflow.journal import Journal, Lease, Pruned, Request, RunRow, Trail
+from agentflow.journal import Delivered, Journal, Lease, Pruned, Request, RunRow, Trail
 from agentflow.journal.memory import MemoryJournal
 from agentflow.workflow import Workflow
 
@@ -172,6 +172,12 @@ class CrashingJournal:
 
     async def take(self, run: str, request: int) -> bool:
         return await self.inner.take(run, request)
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        return await self.inner.deliveries(place, run)
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        await self.inner.note_delivery(delivered)
 
     async def prune(self, runs: Sequence[str]) -> Pruned:
         return await self.inner.prune(runs)

@@ -137,7 +137,7 @@ class Sweep:
         self, definition: Definition, row: RunRow, events: Sequence[Event], settings: app.Settings
     ) -> Outcome:
         run = await app.resume(definition.workflow, row.run, settings=settings)
-        exporter = exporter_of(run)
+        exporter = await exporter_of(run, definition.project)
         self._begin(run, row, events)
         try:
             result = await run.result()
@@ -145,8 +145,7 @@ class Sweep:
             self.going.remove(run)
 
         if exporter is not None:
-            # In a thread, as a collector that does not answer is waited for.
-            self.notes.add(await asyncio.to_thread(exporter.close))
+            self.notes.add(await exporter.close(result.status))
 
         assert settings.journal is not None
         error = result.error

@@ -15,6 +15,7 @@ from agentflow.exceptions import JournalDamaged
 from agentflow.journal import (
     DAMAGED,
     MARK,
+    Delivered,
     Lease,
     Pruned,
     Request,
@@ -26,6 +27,7 @@ from agentflow.journal import (
     stand_in,
 )
 from agentflow.journal.database import Database
+from agentflow.journal.deliveries import deliveries_to, noted
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
 from agentflow.journal.reading import chain_of_row, trail_of
@@ -298,6 +300,12 @@ class SqliteJournal:
 
     async def take(self, run: str, request: int) -> bool:
         return self._desk.take(run, request)
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        return deliveries_to(self._file, place, run)
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        noted(self._file, delivered)
 
     async def prune(self, runs: Sequence[str]) -> Pruned:
         self._known.clear()

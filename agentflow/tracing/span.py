@@ -50,7 +50,8 @@ class Record:
 class SpanData:
     """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status.
 
-    `records` are the events that it is made of; None where nobody keeps account of them.
+    `records` are the events that it is made of; None where nobody keeps account of them. `service` names the process that
+    did it, where that has a name of its own.
     """
 
     name: str
@@ -66,6 +67,7 @@ class SpanData:
     status: Status = "unset"
     error: str = ""
     records: tuple[Record, ...] | None = None
+    service: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
