@@ -21,6 +21,7 @@ from agentflow.cli.arguments import (
     Statuses,
 )
 from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, hush, print_error
+from agentflow.cli.trails import audit_export, trace
 from agentflow.exceptions import AgentflowError
 from agentflow.version import VERSION
 
@@ -386,6 +387,10 @@ def audit_keygen(
     from agentflow.cli.signing import write_key
 
     raise typer.Exit(write_key(to, as_json=as_json))
+
+
+audit.command("export")(audit_export)
+app.add_typer(trace, name="trace")
 
 
 def run_launcher() -> None:
