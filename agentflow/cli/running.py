@@ -28,7 +28,7 @@ from agentflow.tracing.collector import service_name
 from agentflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from agentflow.cli.delivery import Delivering
+    from agentflow.cli.telemetry import Telemetry
 
 # Gives a run to see through, or the exit code where there is none.
 Starter = Callable[[app.Settings], Awaitable[app.Run[Any] | int]]
@@ -65,13 +65,13 @@ async def _perform(project: Project | None, options: Options, start: Starter) ->
         if isinstance(run, int):
             return run
 
-        exporter = await exporter_of(run, project)
+        telemetry = await telemetry_of(run, project)
         # What steps print must not come between a reader and the one document on standard output.
         with redirect_stdout(sys.stderr) if options.as_json else nullcontext():
             result = await _watched(run, view)
 
         items = await waiting_items(run, journal)
-        delivery = await exporter.close(result.status) if exporter is not None else ""
+        delivery = await telemetry.close(result.status) if telemetry is not None else ""
     finally:
         await journal.close()
 
@@ -79,16 +79,18 @@ async def _perform(project: Project | None, options: Options, start: Starter) ->
     return EXIT_CODES.get(result.status, FAILED)
 
 
-async def exporter_of(run: app.Run[Any], project: Project | None) -> Delivering | None:
-    """What sends the spans of a run; None where nothing is said of sending any."""
-    if not any(name.startswith("OTEL_") for name in os.environ):
+async def telemetry_of(run: app.Run[Any], project: Project | None) -> Telemetry | None:
+    """What tells others of a run; None where nothing is said of telling any."""
+    settings = project.settings if project is not None else {}
+    told = ("OTEL_", "AGENTFLOW_LOG", "AGENTFLOW_METRICS")
+    if not (settings.get("log") or settings.get("metrics") or any(n.startswith(told) for n in os.environ)):
         return None
 
-    from agentflow.cli.delivery import Delivering
+    from agentflow.cli.telemetry import Telemetry
 
-    exporter = Delivering(run, os.environ, project.settings if project is not None else {})
-    await exporter.begin()
-    return exporter
+    telemetry = Telemetry(run, os.environ, settings, project.root if project is not None else Path.cwd())
+    await telemetry.begin()
+    return telemetry
 
 
 async def waiting_items(run: app.Run[Any], journal: Journal) -> list[Item]:

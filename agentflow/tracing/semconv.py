@@ -151,6 +151,12 @@ CHOICE_WHY = "agentflow.plan.choice.why"
 CHOICE_CONFIDENCE = "agentflow.plan.choice.confidence"
 CHOICE_ALTERNATIVES = "agentflow.plan.choice.alternatives"
 
+# Collectors and their stores take 128 attributes of a span, and some drop the first ones beyond: those that name it. So a
+# span has fewer, with room for what is added on the way; these, of which a run may have any number, are dropped beyond.
+MOST_ATTRIBUTES = 112
+DROPPED = "agentflow.dropped_attributes"
+UNBOUNDED = (RUN_ATTRIBUTE, f"{OPERATION_REQUEST}.", RUN_BUDGET, USAGE, OPERATION_RESERVED, BOUND)
+
 # What people, models and tools said: left out where a collector must not see it, as are the parts of OPERATION_REQUEST.
 CONTENT = frozenset(
     {

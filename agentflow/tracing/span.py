@@ -106,7 +106,7 @@ class OpenSpan:
             parent_id=self.parent_id,
             start=self.start,
             end=max(at, self.start),
-            attributes=_fit(attributes),
+            attributes=_bounded(_fit(attributes)),
             events=events,
             links=self.links,
             status="unset" if error is None else "error",
@@ -117,6 +117,17 @@ class OpenSpan:
 
 def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
     return {name: cut(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _bounded(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    """No more attributes than are taken everywhere: the last of those that there may be any number of are dropped."""
+    surplus = len(attributes) - semconv.MOST_ATTRIBUTES + 1
+    if surplus <= 1:
+        return attributes
+
+    dropped = [name for name in attributes if name.startswith(semconv.UNBOUNDED)][-surplus:]
+    kept = {name: value for name, value in attributes.items() if name not in frozenset(dropped)}
+    return {**kept, semconv.DROPPED: len(dropped)}
 
 
 def _failure(error: ErrorInfo) -> dict[str, Attribute]:
