@@ -30,6 +30,7 @@ class Telemetry:
         self._run = run
         self._spans = Delivering(run, environ, settings)
         self._metrics = Metrics(environ) if wants_metrics(environ, settings) else None
+        self._level = logging.WARNING
         where = wanted_log(environ, settings)
         self._log = JsonLines(opened(where, root), capture_of(environ, settings)) if where else None
 
@@ -48,6 +49,8 @@ class Telemetry:
             runner.observers.append(self._log)
             runner.scope = both(runner.scope, log_scope(self._run.id))
             logging.getLogger().addHandler(self._log)
+            self._level = logging.getLogger().level
+            logging.getLogger().setLevel(min(self._level, logging.INFO))
 
     async def close(self, status: str) -> str:
         """Send what is left; a line for the person of what arrived and what did not."""
@@ -57,6 +60,7 @@ class Telemetry:
 
         if self._log is not None:
             logging.getLogger().removeHandler(self._log)
+            logging.getLogger().setLevel(self._level)
             self._log.close()
 
         return "; ".join(filter(None, said))

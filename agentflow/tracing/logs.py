@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,7 +112,7 @@ class JsonLines(logging.Handler):
         if error is not None:
             line |= {"error.type": error.kind, "message": self._capture.text(error.message)}
 
-        with self.lock or _nothing():
+        with self.lock or _nothing(), suppress(OSError, ValueError):  # a full disk does not end a run
             self._write(line)
 
         if isinstance(event, StepFinished | StepFailed):

@@ -29,6 +29,7 @@ class Receiver:
         self.requests: Queue[tuple[dict[str, str], ExportTraceServiceRequest]] = Queue()
         # Those of the requests that were answered well.
         self.accepted: list[ExportTraceServiceRequest] = []
+        self.metrics: list[bytes] = []
         self.answers: list[Answer] = []
         self.hold: threading.Event | None = None
         # For each request to come, after how many bytes of it the connection is cut; None reads it whole.
@@ -57,6 +58,13 @@ class Receiver:
                     return
 
                 headers = {"path": self.path, **{k.lower(): v for k, v in self.headers.items()}}
+                if self.path.endswith("/v1/metrics"):
+                    receiver.metrics.append(body)
+                    self.send_response(200)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                    return
+
                 request = read(body, headers)
                 receiver.requests.put((headers, request))
                 if receiver.hold is not None:
@@ -107,6 +115,8 @@ def read(body: bytes, headers: dict[str, str]) -> ExportTraceServiceRequest:
             body = gzip.decompress(body)
         case "deflate":
             body = zlib.decompress(body)
+        case _:
+            pass
 
     if headers.get("content-type") != "application/json":
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
