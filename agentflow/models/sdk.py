@@ -48,6 +48,7 @@ from openai.types.responses import (
 from agentflow.models.catalog import EMBEDDED, OPENAI_URL, ModelRef
 from agentflow.models.errors import missing_key
 from agentflow.models.output import Output
+from agentflow.secrets import hide
 
 if TYPE_CHECKING:
     from agentflow.models.embedded.brain import Exchange, Reply, ToolResult
@@ -358,6 +359,7 @@ def sdk_model(
     if not key and ref.base_url is None:
         raise missing_key(ref.name, ref.key_env or "OPENAI_API_KEY")
 
+    hide(ref.key_env or "OPENAI_API_KEY", key)
     # A server of one's own often asks for no key, but the client insists on sending one.
     client = AsyncOpenAI(
         api_key=key or "none", base_url=ref.base_url or OPENAI_URL, timeout=timeout, max_retries=max_retries
