@@ -153,7 +153,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound."""
+    """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
+
+    `nonce` is a random number in hex: what must not be guessed from outside is made of it.
+    """
 
     type: ClassVar[str] = "run.started"
     run: str
@@ -165,6 +168,7 @@ class RunStarted(Event):
     version: str
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     bound: Json = None
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,11 @@ class ToolError(RunError):
     """Raised by a tool that could not do its work; the text is told to the model."""
 
 
-class ToolArgumentsInvalid(ToolError):
+class CallRefused(ToolError):
+    """Raised when a call was not made; why is said by agentflow or a person, and by nobody outside."""
+
+
+class ToolArgumentsInvalid(CallRefused):
     """Raised when a tool is called with arguments that do not fit its schema."""
 
 
@@ -208,7 +212,7 @@ class SecretMissing(ToolError):
     """Raised when a secret that a tool needs is not set, or cannot be used as one."""
 
 
-class FlowRefused(ToolError):
+class FlowRefused(CallRefused):
     """Raised when a call could carry out what untrusted content asks for, or carry private data away, and nobody approves it."""
 
 

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from agentflow.exceptions import SecretMissing
 
 FILE = ".secrets.toml"
 # Shorter ones cannot be told apart from ordinary text.
-_SHORTEST = 6
+_SHORTEST = 8
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _lock = Lock()
@@ -98,6 +99,27 @@ def redact(text: str) -> str:
     """`text` with each known secret replaced by `[secret NAME]`."""
     pattern = _pattern
     return text if pattern is None else pattern.sub(lambda match: f"[secret {_known[match[0]]}]", text)
+
+
+def has_hidden(data: bytes) -> bool:
+    """Whether a secret was taken out of `data`, which `redact_bytes` gave."""
+    return _pattern is not None and b"[secret " in data
+
+
+def redact_within(value: Any) -> Any:
+    """`redact` for each text in plain data: lists, mappings and what they hold."""
+    if _pattern is None:
+        return value
+
+    match value:
+        case str():
+            return redact(value)
+        case list():
+            return [redact_within(item) for item in value]
+        case dict():
+            return {name: redact_within(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 def redact_bytes(data: bytes) -> bytes:

@@ -73,7 +73,7 @@ def test_a_value_given_for_a_name_is_refused_and_not_repeated() -> None:
 
 
 def test_a_value_too_short_to_be_recognised_is_refused() -> None:
-    with pytest.raises(SecretMissing, match="fewer than 6"):
+    with pytest.raises(SecretMissing, match="fewer than 8"):
         Secret("PIN").reveal({"PIN": "1234"})
 
 

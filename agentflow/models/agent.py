@@ -26,6 +26,7 @@ from agents import Tool as SdkTool
 from agents.mcp import MCPServer
 from agents.tool_context import ToolContext
 
+from agentflow.context import current
 from agentflow.evidence import Evidence
 from agentflow.exceptions import (
     GuardrailTripped,
@@ -35,6 +36,7 @@ from agentflow.exceptions import (
     ModelUnreachable,
     ProjectError,
 )
+from agentflow.marking import notice, random_mark
 from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
@@ -89,11 +91,16 @@ class AgentSpec:
     mcp_servers: tuple[MCPServer, ...] = ()
 
 
+def _mark() -> str:
+    context = current()
+    return context.mark if context is not None else random_mark()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentCall:
     """What an agent is asked. `model` is what its agents inherit; `settings` and `max_turns` go before its own.
 
-    `first_number` is the number that the first piece of evidence gets.
+    `first_number` is the number that the first piece of evidence gets; what is not trusted is told between `mark`s.
     """
 
     spec: AgentSpec
@@ -102,6 +109,7 @@ class AgentCall:
     settings: Settings | None = None
     max_turns: int | None = None
     first_number: int = 1
+    mark: str = field(default_factory=_mark)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +137,7 @@ async def run_agent(call: AgentCall, pool: ModelPool) -> AgentResult:
 
     Raises `ModelTurnsExceeded`, `GuardrailTripped` and the errors of models.
     """
-    shared = _Shared(pool=pool, model=call.model, calls=Calls(call.first_number))
+    shared = _Shared(pool=pool, model=call.model, calls=Calls(call.first_number, call.mark))
     spec = replace(
         call.spec,
         settings=call.settings or call.spec.settings,
@@ -241,7 +249,7 @@ class _Run:
                 run=self,
                 name=spec.name,
                 handoff_description=spec.description or None,
-                instructions=spec.instructions or None,
+                instructions=self._instructed(spec),
                 tools=[*map(self._tool, spec.tools), *map(self._asking, spec.agents_as_tools)],
                 output_type=output_schema(spec.output),
                 model=_ActivatedModel(self, spec),
@@ -256,6 +264,12 @@ class _Run:
 
         return self._agents[spec.name]
 
+    def _instructed(self, spec: AgentSpec) -> str | None:
+        """The instructions, with what the marks mean where some may come."""
+        mark = self.shared.calls.mark
+        is_marked = bool(mark) and (mark in self._text + spec.instructions or _reaches_out(self._spec))
+        return "\n\n".join(filter(None, (spec.instructions, notice(mark) if is_marked else ""))) or None
+
     def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
@@ -267,6 +281,7 @@ class _Run:
             params_json_schema=tool.parameters,
             on_invoke_tool=invoke,
             strict_json_schema=all_required(tool.parameters),
+            is_enabled=lambda *_: not _refused(tool),
         )
 
     def _asking(self, spec: AgentSpec) -> FunctionTool:
@@ -332,6 +347,16 @@ class _Run:
             self._call_ids.add(call.call_id)
 
         self.shared.calls.begin_turn([call.call_id for call in calls])
+
+
+def _refused(tool: Tool[..., Any]) -> str:
+    context = current()
+    return context.refusal(tool) if context is not None else ""
+
+
+def _reaches_out(spec: AgentSpec) -> bool:
+    has_own = bool(spec.tools or spec.mcp_servers or spec.agents_as_tools)
+    return has_own or any(map(_reaches_out, spec.handoffs))
 
 
 def _servers(spec: AgentSpec) -> Iterator[MCPServer]:

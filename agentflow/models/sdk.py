@@ -45,6 +45,7 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
+from agentflow.marking import unmarked
 from agentflow.models.catalog import EMBEDDED, OPENAI_URL, ModelRef
 from agentflow.models.errors import missing_key
 from agentflow.models.output import Output
@@ -316,12 +317,15 @@ def _results(items: list[dict[str, Any]]) -> tuple[ToolResult, ...]:
 
 
 def _text(content: Any) -> str:
-    """The text of a message's or a result's content, which is a string or a list of parts."""
+    """The text of a message's or a result's content, which is a string or a list of parts.
+
+    The embedded model follows no instructions, wherever they stand: it reads text from outside without its marks.
+    """
     if isinstance(content, str):
-        return content
+        return unmarked(content)
 
     parts: list[Any] = content if isinstance(content, list) else [content]
-    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+    return unmarked("\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)))
 
 
 def _replied(reply: Reply, calls_before: int) -> list[TResponseOutputItem]:
