@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from agentflow.embedding import TextEncoder, encoder
 from agentflow.evidence import Evidence, Trust
 from agentflow.exceptions import FileUnreadable, MissingExtra, ToolError, UnknownName
+from agentflow.toolkit.files.document import Document
 from agentflow.toolkit.files.filters import Filter, filter_from
 from agentflow.toolkit.files.index import Estimate, Indexer, IndexReport, Progress
 from agentflow.toolkit.files.relay import Relay
@@ -152,11 +153,19 @@ class FileSearch:
         """All files of the folder by their path in it, as far as they are indexed."""
         return await asyncio.to_thread(lambda: self._open().files() if self.index_file.exists() else {})
 
+    async def count(self) -> int:
+        """The number of passages that are indexed."""
+        return await asyncio.to_thread(lambda: self._open().count() if self.index_file.exists() else 0)
+
     async def text(self, source: str) -> str:
         """The whole text of a source as it was indexed: what `start` and `end` of evidence count in."""
+        return (await self.document(source)).text
+
+    async def document(self, source: str) -> Document:
+        """The text of a source as it was indexed, its title, and where its pages begin."""
         await self._keep_in_step()
         store = await asyncio.to_thread(self._open)
-        found = await asyncio.to_thread(store.text, source.removeprefix(self._prefix))
+        found = await asyncio.to_thread(store.document, source.removeprefix(self._prefix))
         if found is None:
             known = [self._prefix + path for path in await asyncio.to_thread(store.files)]
             raise UnknownName("file", source, known)
@@ -168,7 +177,8 @@ class FileSearch:
 
         Without `end` it is the rest of the passage that `start` lies in.
         """
-        text = await self.text(source)
+        document = await self.document(source)
+        text = document.text
         if not 0 <= start < len(text) or (end is not None and not start < end <= len(text)):
             raise ToolError(
                 f"`{source}` has {len(text)} characters, and none from {start} to {end or 'there'}",
@@ -176,13 +186,15 @@ class FileSearch:
             )
 
         path = source.removeprefix(self._prefix)
-        passage = await asyncio.to_thread(lambda: self._open().passage_at(path, start))
-        end = end or max(start + 1, passage.end if passage else 0)
+        if end is None:
+            passage = await asyncio.to_thread(lambda: self._open().passage_at(path, start))
+            end = max(start + 1, passage.end if passage else 0)
+
         return Excerpt(
             source=source,
             file=self.folder / path,
-            title=passage.title if passage else "",
-            page=passage.page if passage else None,
+            title=document.title,
+            page=document.page_number(start),
             start=start,
             end=end,
             before=text[max(0, start - around) : start],

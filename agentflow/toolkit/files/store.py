@@ -31,7 +31,8 @@ _SCHEMA = """
 create table settings (name text primary key, value text not null) without rowid;
 create table changes (all_ integer not null, removals integer not null);
 insert into changes values (abs(random()) / 2, abs(random()) / 2);
-create table documents (id integer primary key, digest text not null unique, title text not null, text text not null);
+create table documents (id integer primary key, digest text not null unique, title text not null, text text not null,
+    pages text not null);
 create table files (path text primary key, size integer not null, changed integer not null, seen integer not null,
     digest text, why text, metadata text not null) without rowid;
 create index files_digest on files (digest);
@@ -119,10 +120,12 @@ class SqliteStore:
     def count(self) -> int:
         return int(self._database.rows("select count(*) from passages")[0][0])
 
-    def text(self, path: str) -> str | None:
-        sql = "select d.text from documents d join files f using (digest) where f.path = ?"
-        rows = self._database.rows(sql, path)
-        return rows[0][0] if rows else None
+    def document(self, path: str) -> Document | None:
+        sql = "select d.text, d.title, d.pages from documents d join files f using (digest) where f.path = ?"
+        for text, title, pages in self._database.rows(sql, path):
+            return Document(text=text, title=title, pages=tuple((at, name) for at, name in json.loads(pages)))
+
+        return None
 
     def note(self, *files: File) -> None:
         if files:
@@ -135,8 +138,9 @@ class SqliteStore:
     ) -> None:
         with self._writing() as db:
             self._fix_dimension(db, vectors.shape[1])
-            insert = "insert into documents (digest, title, text) values (?, ?, ?) returning id"
-            number = _all(db, insert, file.digest, document.title, document.text)[0][0]
+            insert = "insert into documents (digest, title, text, pages) values (?, ?, ?, ?) returning id"
+            pages = json.dumps(document.pages)
+            number = _all(db, insert, file.digest, document.title, document.text, pages)[0][0]
             halves = vectors.astype("float16")
             for chunk, vector, bits in zip(chunks, halves, nearest.signs_of(vectors), strict=True):
                 text = document.text[chunk.start : chunk.end]

@@ -105,8 +105,8 @@ class VectorStore(Protocol):
         """The number of passages."""
         ...
 
-    def text(self, path: str) -> str | None:
-        """The whole text of a file as it was indexed."""
+    def document(self, path: str) -> Document | None:
+        """The text, title and pages of a file as it was indexed; its headings are not kept."""
         ...
 
     def by_words(self, words: Sequence[str], limit: int, within: Filter | None = None) -> dict[int, float]:
