@@ -27,6 +27,7 @@ _PARSED = (".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".epub", ".eml")
 _TEXTS = _PLAIN | _TABLES
 _LARGEST = 50 * 2**20  # bytes; of a text, whose every passage has to be embedded, a tenth
 _LONGEST_ANSWER = 200 * 2**20  # characters of JSON from a reader, ten times what it may find in a document
+MEMORY = 2 * 2**30  # bytes of address space of a reader; the worst file that it takes needs .7 of that
 _PROGRAM = Path(__file__).with_name("reader.py")
 _OPEN_XML = "application/vnd.openxmlformats-officedocument"
 _MEDIA_TYPES = {
@@ -79,15 +80,18 @@ def too_large(size: int, kind: str) -> str:
 
 
 class Readers:
-    """Reads files with up to `count` child processes, each started when first needed."""
+    """Reads files with up to `count` child processes, each started when first needed.
 
-    def __init__(self, *, seconds: float, count: int = 2) -> None:
-        self._seconds, self._count = seconds, count
+    Reading one file takes at most `seconds`, and a child at most `memory` bytes of address space.
+    """
+
+    def __init__(self, *, seconds: float, count: int = 2, memory: int = MEMORY) -> None:
+        self._seconds, self._count, self._memory = seconds, count, memory
         self._idle: LifoQueue[_Child] = LifoQueue()
 
     def read_all(self, files: Sequence[Path]) -> Generator[Document | FileUnreadable]:
         """Each file's document or what is wrong with it, in order; a few files are read ahead."""
-        children = [_Child(self._seconds) for _ in range(self._count)]
+        children = [_Child(self._seconds, self._memory) for _ in range(self._count)]
         for child in children:
             self._idle.put(child)
 
@@ -126,8 +130,8 @@ class Readers:
 class _Child:
     """One child process, replaced when a file has ended it."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, memory: int = MEMORY) -> None:
+        self._seconds, self._memory = seconds, memory
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
@@ -174,7 +178,7 @@ class _Child:
 
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603 - our own program; the file's name goes by its input
-                [sys.executable, "-P", str(_PROGRAM), str(self._seconds)],
+                [sys.executable, "-P", str(_PROGRAM), str(self._seconds), str(self._memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
