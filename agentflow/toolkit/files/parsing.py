@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from agentflow.exceptions import FileUnreadable
+from agentflow.exceptions import FileUnreadable, MissingExtra
 from agentflow.toolkit.files import document, pages
 from agentflow.toolkit.files.document import Document
 
@@ -52,8 +53,11 @@ async def read_document(source: Path | bytes, kind: str = "", *, seconds: float 
     """The document in a file or in bytes, read as files of a folder are: by a child process with limits.
 
     `kind` is an ending (`.pdf`, `pdf`) or a media type; of a file, its name's ending if not given. Raises
-    `FileUnreadable` that says what is wrong. Cancelling ends the child.
+    `FileUnreadable` that says what is wrong, and `MissingExtra`. Cancelling ends the child.
     """
+    if find_spec("kreuzberg") is None:
+        raise MissingExtra("tools", "kreuzberg")
+
     child = _Child(seconds)
     try:
         return await asyncio.to_thread(_read_one, source, kind, child)
@@ -159,7 +163,7 @@ class _Child:
         raise FileUnreadable(
             f"reading took longer than {self._seconds:g} s"
             if late
-            else "its reader crashed, or needed more memory than it may have"
+            else "its reader crashed: it may need more memory than that may have"
         )
 
     def kill(self) -> None:

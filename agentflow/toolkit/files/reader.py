@@ -88,6 +88,8 @@ def _answer(path: Path, kind: str) -> dict[str, Any]:
             if length <= _LONGEST
             else {"error": f"it holds {length} characters; at most {_LONGEST} are read"}
         )
+    except (ImportError, MemoryError):
+        return {"error": "it needs more memory than its reader may have"}
     except Exception as error:  # noqa: BLE001 - any failure of any parser is the answer
         return {"error": _reason(error)}
 
