@@ -18,7 +18,7 @@ _HEADER = re.compile(r"\s*\[\[?\s*(?P<keys>[^\]]+?)\s*\]\]?\s*(?:#.*)?")
 def with_store(file: Path, name: str, settings: Mapping[str, Any]) -> str:
     """The text of the file with a store more; raises `ProjectError` where there is one of that name, or it cannot be."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    known = _stores(text, file)
+    known = _stores(_parsed(text, file))
     if name in known:
         hint = f"`agentflow index add {name}` indexes it; its settings are in {file.name}"
         raise ProjectError(f"there is a store `{name}` already", hint=hint)
@@ -30,7 +30,7 @@ def with_store(file: Path, name: str, settings: Mapping[str, Any]) -> str:
     text = f"{text.rstrip()}\n\n" if text.strip() else ""
     made = text + "\n".join(lines) + "\n"
     store_settings({"stores": {name: dict(settings)}}, file.parent)
-    if _stores(made, file) != {**known, name: dict(settings)}:
+    if _stores(_parsed(made, file)) != {**known, name: dict(settings)}:
         raise ProjectError(
             f"{file} does not take another store", hint=f"write `[tool.agentflow.stores.{name}]` there"
         )
@@ -52,8 +52,7 @@ def without_store(file: Path, name: str) -> str:
         kept += [] if ours else [line]
 
     made = "".join(kept).rstrip() + "\n"
-    wanted = {key: value for key, value in _stores(text, file).items() if key != name}
-    if _rest(made, file) != _rest(text, file) or _stores(made, file) != wanted:
+    if not _is_without(made, text, file, name):
         raise ProjectError(
             f"the settings of the store `{name}` are written in a way that is not taken out by itself",
             hint=f"take `[tool.agentflow.stores.{name}]` out of {file} by hand",
@@ -62,20 +61,29 @@ def without_store(file: Path, name: str) -> str:
     return made
 
 
-def _stores(text: str, file: Path) -> dict[str, Any]:
-    found = _parsed(text, file).get("tool", {}).get("agentflow", {}).get("stores", {})
+def _is_without(made: str, text: str, file: Path, name: str) -> bool:
+    """Does `made` say the same as `text`, but for the store?"""
+    before = _parsed(text, file)
+    try:
+        after = tomllib.loads(made)
+    except tomllib.TOMLDecodeError:  # what looked like a table was inside of a text
+        return False
+
+    wanted = {key: value for key, value in _stores(before).items() if key != name}
+    return _stores(after) == wanted and _rest(after) == _rest(before)
+
+
+def _stores(document: Mapping[str, Any]) -> dict[str, Any]:
+    found = document.get("tool", {}).get("agentflow", {}).get("stores", {})
     return found if isinstance(found, dict) else {}
 
 
-def _rest(text: str, file: Path) -> dict[str, Any]:
-    """All but the stores."""
-    document = _parsed(text, file)
-    ours = document.get("tool", {}).get("agentflow", {})
-    ours.pop("stores", None)
-    if not ours:
-        document.get("tool", {}).pop("agentflow", None)
-
-    return document
+def _rest(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the stores, and the tables that are empty without them."""
+    tools = dict(document.get("tool", {}))
+    ours = {key: value for key, value in tools.pop("agentflow", {}).items() if key != "stores"}
+    tools |= {"agentflow": ours} if ours else {}
+    return {**{key: value for key, value in document.items() if key != "tool"}, **tools}
 
 
 def _parsed(text: str, file: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from agentflow.toolkit.files.endpoint import EndpointEncoder
 from agentflow.toolkit.files.filters import Filter, Value, filter_from, plain
 from agentflow.toolkit.files.index import Progress
 from agentflow.toolkit.files.retrieval import Request, retrieve
-from agentflow.toolkit.files.scope import Rule
+from agentflow.toolkit.files.scope import Rule, attributes
 from agentflow.toolkit.files.search import FileSearch
 
 T = TypeVar("T")
@@ -100,7 +100,12 @@ class Stores:
                 query, max_results, where=within, weight=weight, per_file=per_file
             )
 
-        return await retrieve(", ".join(names), [await self[name].source() for name in names], request)
+        sources = [await self[name].source() for name in names]
+        found = await retrieve(", ".join(names), sources, request)
+        if not found and within is not None:
+            within.check([attributes(file) for source in sources for file in source.store.files().values()])
+
+        return found
 
     def close(self) -> None:
         """Let go of all index files."""
