@@ -92,7 +92,8 @@ def check(index: Path, before: dict[str, str], after: dict[str, str]) -> set[str
     """Fail unless each file is as before or complete, with all its passages; the paths that are as they should be."""
     db = apsw.Connection(str(index))
     assert db.pragma("integrity_check") == "ok"
-    known = dict(db.execute("select f.path, d.text from files f join documents d using (digest)"))
+    rows = db.execute("select f.path, d.text from files f join documents d using (digest)")
+    known = {str(path): str(text) for path, text in rows}
     for path, text in known.items():
         assert text in (before.get(path), after.get(path))
         stored = db.execute(

@@ -25,7 +25,8 @@ def random_vectors(count: int, dimension: int, seed: int) -> NDArray[np.float32]
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(20, dimension))
     vectors = centres[rng.integers(20, size=count)] + rng.normal(size=(count, dimension))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def put(
@@ -73,15 +74,16 @@ def test_candidates_are_among_those_asked_for() -> None:
 
 
 def test_common_words_score_but_do_not_select() -> None:
-    """Words that most passages hold only raise those that have a rare one too; a word that is nowhere is left out."""
+    """Words that many passages hold only raise those that have a rare one too; those of no weight are left out."""
     counts = {"the": 900, "boat": 400, "sloop": 30, "mast": 20, "unheard": 0}
-    words = list(counts)
-    assert match_any(words, counts.__getitem__, 2000) == '"mast" OR "sloop" OR "boat" OR "the"'
-    assert (
-        match_any(words, counts.__getitem__, 100) == '("mast" OR "sloop") AND ("boat" OR "the" OR "\ue000")'
-    )
-    assert match_any(["the"], counts.__getitem__, 100) == '"the"'
-    assert match_any(["unheard"], counts.__getitem__, 100) == ""
+
+    def match(*words: str, rows: int) -> str:
+        return match_any(words, counts.__getitem__, total=1000, rows=rows)
+
+    assert match(*counts, rows=2000) == '"mast" OR "sloop" OR "boat"'
+    assert match(*counts, rows=100) == '("mast" OR "sloop") AND ("boat" OR "\ue000")'
+    assert match("the", rows=100) == '"the"'
+    assert match("unheard", rows=100) == ""
 
 
 def test_scores_by_words_do_not_depend_on_what_selects(

@@ -89,8 +89,11 @@ async def test_other_rules_change_metadata_without_reading_anything(archive: Pat
     """Metadata follow their rules at the next look; no file is read or embedded again for that."""
     assert await sources(search_in(archive, rules=RULES), {"year": 2022}) == ["contracts/2022/rent.md"]
     read: list[str] = []
-    options = {"rules": [Rule(give={"year": 1999})], "progress": lambda _d, _t, path: read.append(path)}
-    other = search_in(archive, **options)
+
+    def tell(_done: int, _total: int, path: str) -> None:
+        read.append(path)
+
+    other = search_in(archive, rules=[Rule(give={"year": 1999})], progress=tell)
     assert len(await sources(other, {"year": 1999})) == 4
     assert read == ["letters/photo.jpg"]  # which was told as skipped, and not opened
 
@@ -170,7 +173,7 @@ async def test_a_watched_folder_is_indexed_when_it_changes(archive: Path) -> Non
     files = search_in(archive, include=["*.md"])
     reports = files.watch()
     assert (await anext(reports)).added == 3
-    following = asyncio.create_task(anext(reports))
+    following = asyncio.ensure_future(anext(reports))
     # Until the watcher listens, a change may go unseen: it is made again until one is noticed.
     for number in range(100):
         (archive / "notes.txt").write_text(str(number))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
@@ -143,7 +143,7 @@ class FileSearch:
         async with self._gate():
             return await self._update(progress or self._progress, retry=retry_skipped, rebuild=rebuild)
 
-    async def watch(self, progress: Progress | None = None) -> AsyncIterator[IndexReport]:
+    async def watch(self, progress: Progress | None = None) -> AsyncGenerator[IndexReport]:
         """Index now, and again whenever something in the folder changes, until the iteration is left."""
         yield await self.index(progress)
         async for _ in changes(self._existing(), self.scope.covers):

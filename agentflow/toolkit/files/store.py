@@ -51,6 +51,14 @@ select p.id, (select json_group_array(path) from files where digest = d.digest),
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Within:
+    """The passages that a filter leaves, as numbers and as JSON."""
+
+    ids: NDArray[np.int64]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
     """What is kept in memory of the file with `number` as it was after `changes`."""
 
@@ -59,7 +67,7 @@ class _Snapshot:
     removals: int
     codes: nearest.Codes
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    within: dict[Filter, NDArray[np.int64]] = field(default_factory=dict[Filter, Any])
+    within: dict[Filter, _Within] = field(default_factory=dict[Filter, Any])
 
 
 class SqliteStore:
@@ -158,14 +166,16 @@ class SqliteStore:
         known = self._known()
         with self._database.connection() as db:
             only = None if within is None else self._within(db, known, within)
-            share = 1.0 if only is None else len(only) / max(1, len(known.codes.ids))
-            if not share:
+            total = len(known.codes.ids)
+            if only is not None and not len(only.ids):
                 return {}
 
             # Where most passages are left out, more of them have to be looked at to find enough of the others.
-            rows = int(wording.ROWS / share)
-            match = wording.match_any(words, lambda word: _passages_with(db, word, known.counts), rows)
-            return _best(db, match, limit, None if only is None else frozenset(only.tolist()))
+            rows = wording.ROWS if only is None else wording.ROWS * total // len(only.ids)
+            match = wording.match_any(
+                words, lambda word: wording.passages_with(db, word, known.counts), total=total, rows=rows
+            )
+            return wording.best(db, match, limit, None if only is None else only.text)
 
     def by_vector(
         self, vector: NDArray[np.float32], limit: int, within: Filter | None = None
@@ -174,7 +184,7 @@ class SqliteStore:
         with self._database.connection() as db:
             self._check_dimension(db, len(vector))
             only = None if within is None else self._within(db, known, within)
-            ids = known.codes.candidates(vector, limit, only)
+            ids = known.codes.candidates(vector, limit, None if only is None else only.ids)
             sql = "select id, vector from vectors where id in (select value from json_each(?))"
             return nearest.nearest(vector, _all(db, sql, json.dumps(ids)), limit)
 
@@ -208,7 +218,7 @@ class SqliteStore:
             assert self._snapshot is not None
             return self._snapshot
 
-    def _within(self, db: apsw.Connection, known: _Snapshot, wanted: Filter) -> NDArray[np.int64]:
+    def _within(self, db: apsw.Connection, known: _Snapshot, wanted: Filter) -> _Within:
         """The passages of the files that fit a filter."""
         import numpy as np
 
@@ -216,13 +226,14 @@ class SqliteStore:
         if found is None:
             rows = _all(db, "select path, size, changed, seen, digest, why, metadata from files")
             fitting = [row[0] for row in rows if wanted.fits(row[0], attributes(_file(*row)))]
-            ids = _all(
+            rows = _all(
                 db,
                 "select p.id from passages p join documents d on d.id = p.document where d.digest in "
                 "(select digest from files where path in (select value from json_each(?)))",
                 json.dumps(fitting),
             )
-            found = np.array([row[0] for row in ids], dtype=np.int64)
+            ids = [row[0] for row in rows]
+            found = _Within(ids=np.array(ids, dtype=np.int64), text=json.dumps(ids))
             while len(known.within) >= _FILTERS:
                 known.within.pop(next(iter(known.within)), None)
 
@@ -342,37 +353,6 @@ def _codes(db: apsw.Connection, kept: nearest.Codes | None) -> nearest.Codes:
     ids = np.array([row[0] for row in rows], dtype=np.int64)
     fresh = nearest.codes_of(ids, b"".join([row[1] for row in rows]))
     return fresh if kept is None or not len(kept.ids) else nearest.joined(kept, fresh) if rows else kept
-
-
-def _passages_with(db: apsw.Connection, word: str, counts: dict[str, int]) -> int:
-    """How many passages hold `word`, in any of its forms: of a word of several parts, the rarest of them."""
-    import apsw
-
-    if word not in counts:
-        stems = db.fts5_tokenizer("porter", ["unicode61"])(
-            word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False
-        )
-        found = [_all(db, "select doc from terms where term = ?", stem[0]) for stem in stems]
-        counts[word] = min((rows[0][0] if rows else 0 for rows in found), default=0)
-
-    return counts[word]
-
-
-def _best(db: apsw.Connection, match: str, limit: int, only: frozenset[int] | None) -> dict[int, float]:
-    """The first `limit` passages that fit an FTS5 expression, among `only` if given."""
-    found: dict[int, float] = {}
-    if not match:
-        return found
-
-    sql = "select rowid, -rank from words where words match ? order by rank"
-    limited, values = (f"{sql} limit ?", (match, limit)) if only is None else (sql, (match,))
-    for number, score in db.execute(limited, values):
-        if only is None or number in only:
-            found[number] = score
-            if len(found) == limit:
-                break
-
-    return found
 
 
 def _file(
