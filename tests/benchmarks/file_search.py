@@ -5,7 +5,7 @@
 The passages are windows of the texts that come with Python itself (documentation of the language, docstrings of the standard
 library). The vectors of the first 1,000 are real; those of further ones are mixed from two real ones each, as embedding
 100,000 passages takes an hour. Queries are other windows of the same texts, twelve words long, with their real vectors.
-Each size is measured in a process of its own. Times are given as CPU time (`cpu`) and as wall time; the query's embedding
+Building and searching each size have a process of their own. Times are given as CPU time (`cpu`) and as wall time; the query's embedding
 is measured apart. `recall` compares the vectors found with those of an exact search over all of them.
 """
 
@@ -53,10 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--files", type=int, default=200, help="documents of the folder that is read")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
-    parser.add_argument("--one", nargs=2, metavar=("SIZE", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, metavar=("PART", "SIZE", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        print(json.dumps(_measured(int(options.one[0]), Path(options.one[1]))))
+        part, size, folder = options.one
+        measure = {"built": _built, "searched": _searched}[part]
+        print(json.dumps(measure(int(size), Path(folder))))
         return
 
     results = [_folder(options.files), *_sizes(options.sizes)]
@@ -105,18 +107,27 @@ def _sizes(sizes: Sequence[int]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as place:
         results: list[dict[str, Any]] = []
         for size in sizes:
-            program = [sys.executable, "-m", "tests.benchmarks.file_search", "--one", str(size), place]
-            results.append(json.loads(subprocess.run(program, check=True, capture_output=True).stdout))
+            parts: dict[str, Any] = {}
+            for part in ("built", "searched"):
+                program = [
+                    sys.executable,
+                    "-m",
+                    "tests.benchmarks.file_search",
+                    "--one",
+                    part,
+                    str(size),
+                    place,
+                ]
+                parts |= json.loads(subprocess.run(program, check=True, stdout=subprocess.PIPE).stdout)
+
+            results.append(parts)
 
         return results
 
 
-def _measured(size: int, place: Path) -> dict[str, Any]:
-    rng = random.Random(_SEED)
-    passages = _windows(rng, size, _WORDS)
-    queries = [" ".join(window) for window in _windows(rng, _QUERIES, 12)]
+def _built(size: int, place: Path) -> dict[str, Any]:
+    passages = _windows(random.Random(_SEED), size, _WORDS)
     real = _kept(place / "real.npy", [" ".join(window)[:900] for window in passages[:_REAL]])
-    asked = _kept(place / "queries.npy", queries)
     vectors = _mixed(real, size)
     path = place / f"{size}.db"
     store = SqliteStore(path, model="benchmark")
@@ -124,22 +135,34 @@ def _measured(size: int, place: Path) -> dict[str, Any]:
     _fill(store, passages, vectors)
     built = time.process_time() - began
     store.close()
+    np.save(place / f"{size}.npy", vectors)
+    return {
+        "passages": size,
+        "stored_per_cpu_s": round(size / built),
+        "file_mb": round(path.stat().st_size / 1e6, 1),
+    }
 
+
+def _searched(size: int, place: Path) -> dict[str, Any]:
+    rng = random.Random(_SEED + 1)
+    queries = [" ".join(window) for window in _windows(rng, _QUERIES, 12)]
+    asked = _kept(place / "queries.npy", queries)
+    encoder_ms = _times(lambda n: encoder().embed([queries[n]]))["cpu_p50_ms"]
+    path = place / f"{size}.db"
     before = _resident()
     store = SqliteStore(path, model="benchmark")
     began = time.perf_counter()
     store.by_vector(asked[0], DEPTH)
     opened = time.perf_counter() - began
     figures = _searches(store, queries, asked)
+    memory = round((_resident() - before) / 1e6, 1)
+    vectors = np.load(place / f"{size}.npy")
     return {
-        "passages": size,
-        "stored_per_cpu_s": round(size / built),
-        "file_mb": round(path.stat().st_size / 1e6, 1),
         "open_ms": round(1000 * opened, 1),
-        "memory_mb": round((_resident() - before) / 1e6, 1),
+        "memory_mb": memory,
         **figures,
         **_recalls(store, vectors, asked),
-        "embed_query_cpu_ms": _times(lambda n: encoder().embed([queries[n]]))["cpu_p50_ms"],
+        "embed_query_cpu_ms": encoder_ms,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import apsw
@@ -44,7 +44,8 @@ def passages_with(db: apsw.Connection, word: str, counts: dict[str, int]) -> int
         stems = db.fts5_tokenizer("porter", ["unicode61"])(
             word.encode(), apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False
         )
-        found = [db.execute("select doc from terms where term = ?", (stem[0],)).fetchall() for stem in stems]
+        sql = "select doc from terms where term = ?"
+        found = [_rows(db, sql, stem[0]) for stem in stems]
         counts[word] = min((rows[0][0] if rows else 0 for rows in found), default=0)
 
     return counts[word]
@@ -57,14 +58,18 @@ def best(db: apsw.Connection, match: str, limit: int, only: str | None) -> dict[
 
     if only is None:
         sql = "select rowid, -rank from words where words match ? order by rank limit ?"
-        return dict(db.execute(sql, (match, limit)).fetchall())
+        return dict(_rows(db, sql, match, limit))
 
     # Not ordered by `rank` itself, for which FTS5 would score all passages before any is left out.
     sql = (
         "select rowid, -rank as score from words where words match ? "
         "and +rowid in (select value from json_each(?)) order by score desc, rowid limit ?"
     )
-    return dict(db.execute(sql, (match, only, limit)).fetchall())
+    return dict(_rows(db, sql, match, only, limit))
+
+
+def _rows(db: apsw.Connection, sql: str, *values: Any) -> list[Any]:
+    return db.execute(sql, values).fetchall()
 
 
 def _any(words: Sequence[str]) -> str:
