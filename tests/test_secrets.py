@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -77,22 +78,21 @@ def test_a_value_too_short_to_be_recognised_is_refused() -> None:
         Secret("PIN").reveal({"PIN": "1234"})
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        str,
-        json.dumps,
-        lambda v: json.dumps(v, ensure_ascii=False),
-        lambda v: f"https://x/?key={quote(v)}",
-        lambda v: f"https://x/?key={quote(v, safe='')}&a=1",
-        lambda v: f"https://x/?key={quote_plus(v)}",
-        repr,
-    ],
-)
-def test_a_secret_is_found_as_it_stands_in_json_and_addresses(write: object) -> None:
+WAYS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "JSON": json.dumps,
+    "JSON with its letters": lambda value: json.dumps(value, ensure_ascii=False),
+    "a path": lambda value: f"https://x/{quote(value)}",
+    "a query": lambda value: f"https://x/?key={quote(value, safe='')}&a=1",
+    "a form": lambda value: f"key={quote_plus(value)}",
+    "Python": repr,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_secret_is_found_however_it_is_written(way: str) -> None:
     hide("KEY", VALUE)
-    assert callable(write)
-    shown = redact(write(VALUE))
+    shown = redact(WAYS[way](VALUE))
     assert "[secret KEY]" in shown
     assert "p4ss" not in shown
 

@@ -159,6 +159,7 @@ class _Run:
         self._outer = copy_context()
         self._specs: dict[str, AgentSpec] = {}
         self._agents: dict[str, Agent[Any]] = {}
+        self._tools: dict[str, Tool[..., Any]] = {}
         self._call_ids: set[str] = set()
 
     async def perform(self, text: str, **attributes: Any) -> tuple[Any, str]:
@@ -270,7 +271,17 @@ class _Run:
         is_marked = bool(mark) and (mark in self._text + spec.instructions or _reaches_out(self._spec))
         return "\n\n".join(filter(None, (spec.instructions, notice(mark) if is_marked else ""))) or None
 
+    def offers(self, name: str) -> bool:
+        """Whether a model is still shown the tool of that name.
+
+        It stays known to the SDK, which would fail the whole run where a tool that it has disabled is called.
+        """
+        tool, context = self._tools.get(name), current()
+        return tool is None or context is None or not context.refusal(tool)
+
     def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+        self._tools[tool.name] = tool
+
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
             return await self.active.within(self.shared.calls.use(use))
@@ -281,7 +292,6 @@ class _Run:
             params_json_schema=tool.parameters,
             on_invoke_tool=invoke,
             strict_json_schema=all_required(tool.parameters),
-            is_enabled=lambda *_: not _refused(tool),
         )
 
     def _asking(self, spec: AgentSpec) -> FunctionTool:
@@ -349,11 +359,6 @@ class _Run:
         self.shared.calls.begin_turn([call.call_id for call in calls])
 
 
-def _refused(tool: Tool[..., Any]) -> str:
-    context = current()
-    return context.refusal(tool) if context is not None else ""
-
-
 def _reaches_out(spec: AgentSpec) -> bool:
     has_own = bool(spec.tools or spec.mcp_servers or spec.agents_as_tools)
     return has_own or any(map(_reaches_out, spec.handoffs))
@@ -412,6 +417,10 @@ class _ActivatedModel(Model):
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         activation = await self._run.activate(self._spec)
         request = bound(args, kwargs)
+        if (context := current()) is not None:
+            context.count_seen()
+
+        request["tools"] = [tool for tool in request["tools"] if self._run.offers(tool.name)]
         self._run.offered = offered(request)
         response = await activation.within(answered(self._model, request))
         self._run.count(response)

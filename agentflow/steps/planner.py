@@ -164,6 +164,7 @@ class _Planning:
                 return
 
     async def _plan(self, rounds_left: int) -> PlanTurn:
+        self.ctx.count_seen()
         request = {
             "task": self.task,
             "tools": [
