@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Collection, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,12 @@ from rich.table import Table
 from agentflow.cli.definitions import project_here
 from agentflow.cli.output import DONE, INTERRUPTED, count, err, out, plain, print_json
 from agentflow.cli.settings import with_store, without_store
-from agentflow.exceptions import ProjectError
+from agentflow.exceptions import ProjectError, ToolError
 from agentflow.project import Project
 from agentflow.toolkit.files import FileSearch, IndexReport
 from agentflow.toolkit.files.scope import attributes
 from agentflow.toolkit.files.stores import Stores, stores_of
+from agentflow.toolkit.files.vector_store import File
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,17 +187,25 @@ def list_stores(*, as_json: bool) -> int:
 
 
 async def _row(name: str, search: FileSearch, root: Path) -> dict[str, Any]:
-    files = (await search.files()).values()
     folder = search.folder
+    error = ""
+    files: Collection[File] = ()
+    passages = 0
+    try:
+        files, passages = (await search.files()).values(), await search.count()
+    except ToolError as problem:  # of one store, which is no reason not to list the others
+        error = str(problem)
+
     return {
         "store": name,
         "folder": str(folder.relative_to(root) if folder.is_relative_to(root) else folder),
         "files": sum(not file.why for file in files),
         "skipped": sum(bool(file.why) for file in files),
-        "passages": await search.count(),
+        "passages": passages,
         "bytes": search.index_file.stat().st_size if search.index_file.exists() else 0,
         "weight": search.weight,
         "exists": folder.is_dir(),
+        "error": error,
     }
 
 
@@ -214,6 +223,9 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         table.add_row(escape(row["store"]), folder, *numbers, size)
 
     out.print(table)
+    for row in rows:
+        if row["error"]:
+            out.print(f"[red]{escape(row['store'])}[/]: {escape(row['error'])}")
 
 
 def list_files(name: str, *, as_json: bool) -> int:

@@ -102,6 +102,18 @@ def test_all_stores_are_indexed_and_listed(shelf: Path, launch: Launcher) -> Non
     assert "skipped: Invalid PDF" in launch("index", "list", "bees").out
 
 
+def test_an_index_that_cannot_be_used_hides_no_other(shelf: Path, launch: Launcher) -> None:
+    """A store whose index was made with another model is listed with what is wrong, and the others as they are."""
+    launch("index", "add")
+    text = (shelf / "pyproject.toml").read_text()
+    (shelf / "pyproject.toml").write_text(text.replace('model = "m"', 'model = "n"', 1))
+    rows = {row["store"]: row for row in launch("index", "list", "--json").json["stores"]}
+    assert "holds vectors of `m`, and `n` now is to make them" in rows["bees"]["error"]
+    assert (rows["boats"]["error"], rows["boats"]["passages"]) == ("", 1)
+    assert "bees: the index" in launch("index", "list").out
+    assert launch("index", "add", "bees", "--rebuild", "--json").json["stores"][0]["chunks"] == 1
+
+
 def test_a_store_is_added_with_its_folder(shelf: Path, launch: Launcher) -> None:
     """A new store is written to pyproject.toml as it was given, beside what is there, and another of its name is refused."""
     before = (shelf / "pyproject.toml").read_text()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import apsw
 
 _BUSY = 60_000  # milliseconds to wait for another process that writes one document
-_MAPPED = 2**30  # bytes of the file that are read without copying
+# Kibibytes of the file that a connection keeps. The file is not mapped: whoever cut it short would end our process.
+_CACHE = 16_384
 
 
 class Database:
@@ -129,7 +130,7 @@ class Database:
 
         db = apsw.Connection(str(self.path))
         db.set_busy_timeout(_BUSY)
-        db.pragma("mmap_size", _MAPPED)
+        db.pragma("cache_size", -_CACHE)
         db.pragma(
             "synchronous", "normal"
         )  # a power cut may lose the last files, which are then indexed again

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from fnmatch import translate
 from functools import lru_cache
 
 
-def matches(path: str, patterns: Iterable[str]) -> bool:
+def matches(path: str, patterns: Collection[str]) -> bool:
     """Does `path`, with `/` between its parts, fit one of `patterns`?
 
     A pattern without `/` is looked for at any depth, as `*.pdf`; one that ends in `/` means all in that folder.
     """
+    if "**" in patterns:
+        return True
+
     parts = path.split("/")
     return any(_fits(parts, _split(pattern)) for pattern in patterns)
 

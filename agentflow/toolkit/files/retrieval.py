@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEPTH = 100  # hits taken of each ranking before they are joined
 MOST_RESULTS = 50
+Hits = tuple[Mapping[int, float], Mapping[int, float]]  # passages by words and by meaning, with their scores
 Key = tuple[int, int]  # the store's place among those that are searched, and the passage's id in it
 
 
@@ -110,9 +111,22 @@ async def retrieve(name: str, sources: Sequence[Source], request: Request) -> li
 
     async with operation("retrieval", name, request=asked, top_k=request.max_results) as found:
         vectors = {encoder.name: await _embedded(encoder, request.query) for encoder in _encoders(sources)}
-        found.result = results = await asyncio.to_thread(_find, sources, request, vectors)
+        hits = await asyncio.gather(
+            *(_hits(source, request, vectors[source.encoder.name]) for source in sources)
+        )
+        found.result = results = await asyncio.to_thread(_found, sources, request, hits)
 
     return results
+
+
+async def _hits(source: Source, request: Request, vector: NDArray[np.float32]) -> Hits:
+    """What a store has for both rankings, which are made at the same time."""
+    telling = ranking.telling(request.query)
+    words, meanings = await asyncio.gather(
+        asyncio.to_thread(source.store.by_words, telling, DEPTH, request.within),
+        asyncio.to_thread(source.store.by_vector, vector, DEPTH, request.within),
+    )
+    return words, meanings
 
 
 def _encoders(sources: Sequence[Source]) -> list[TextEncoder]:
@@ -126,13 +140,8 @@ async def _embedded(encoder: TextEncoder, query: str) -> NDArray[np.float32]:
         return vector
 
 
-def _find(
-    sources: Sequence[Source], request: Request, vectors: Mapping[str, NDArray[np.float32]]
-) -> list[Evidence]:
-    scores: dict[Key, float] = {}
-    for model, vector in vectors.items():
-        scores |= _scores(sources, request, model, vector)
-
+def _found(sources: Sequence[Source], request: Request, hits: Sequence[Hits]) -> list[Evidence]:
+    scores = _scores(sources, request, hits)
     best = sorted(scores, key=lambda key: (-scores[key], key))[: max(50, 4 * request.max_results)]
     passages = {
         (number, id_): passage
@@ -147,25 +156,18 @@ def _find(
     ]
 
 
-def _scores(
-    sources: Sequence[Source], request: Request, model: str, vector: NDArray[np.float32]
-) -> dict[Key, float]:
-    """The joined scores of all stores with the same model, whose scores can be compared with each other."""
-    telling = ranking.telling(request.query)
-    words: dict[Key, float] = {}
-    meanings: dict[Key, float] = {}
-    weights: dict[int, float] = {}
-    for number, source in enumerate(sources):
-        if source.encoder.name == model:
-            weights[number] = source.weight if request.weight is None else request.weight
-            words |= {
-                (number, n): s for n, s in source.store.by_words(telling, DEPTH, request.within).items()
-            }
-            near = source.store.by_vector(vector, DEPTH, request.within)
-            meanings |= {(number, n): s for n, s in near.items()}
+def _scores(sources: Sequence[Source], request: Request, hits: Sequence[Hits]) -> dict[Key, float]:
+    """The joined scores of all stores; those of the same model are scaled together, as they can be compared."""
+    scores: dict[Key, float] = {}
+    for model in {source.encoder.name for source in sources}:
+        numbers = [number for number, source in enumerate(sources) if source.encoder.name == model]
+        words = {(number, id_): score for number in numbers for id_, score in hits[number][0].items()}
+        meanings = {(number, id_): score for number in numbers for id_, score in hits[number][1].items()}
+        weights = {n: sources[n].weight if request.weight is None else request.weight for n in numbers}
+        joined = {weight: dict(ranking.fuse(words, meanings, weight)) for weight in set(weights.values())}
+        scores |= {key: joined[weights[key[0]]][key] for key in words.keys() | meanings.keys()}
 
-    joined = {weight: dict(ranking.fuse(words, meanings, weight)) for weight in set(weights.values())}
-    return {key: joined[weights[key[0]]][key] for key in words.keys() | meanings.keys()}
+    return scores
 
 
 def _limited(keys: Iterator[Key], passages: Mapping[Key, Passage], most: int | None) -> Iterator[Key]:

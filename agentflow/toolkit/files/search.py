@@ -151,11 +151,11 @@ class FileSearch:
 
     async def files(self) -> Mapping[str, File]:
         """All files of the folder by their path in it, as far as they are indexed."""
-        return await asyncio.to_thread(lambda: self._open().files() if self.index_file.exists() else {})
+        return await asyncio.to_thread(lambda: store.files() if (store := self._open()).usable() else {})
 
     async def count(self) -> int:
         """The number of passages that are indexed."""
-        return await asyncio.to_thread(lambda: self._open().count() if self.index_file.exists() else 0)
+        return await asyncio.to_thread(lambda: store.count() if (store := self._open()).usable() else 0)
 
     async def text(self, source: str) -> str:
         """The whole text of a source as it was indexed: what `start` and `end` of evidence count in."""

@@ -234,10 +234,11 @@ class SqliteStore:
             )
             ids = [row[0] for row in rows]
             found = _Within(ids=np.array(ids, dtype=np.int64), text=json.dumps(ids))
-            while len(known.within) >= _FILTERS:
-                known.within.pop(next(iter(known.within)), None)
+            with self._guard:
+                while len(known.within) >= _FILTERS:
+                    known.within.pop(next(iter(known.within)))
 
-            known.within[wanted] = found
+                known.within[wanted] = found
 
         return found
 
