@@ -122,6 +122,15 @@ async def test_a_file_gives_no_more_passages_than_it_may(archive: Path) -> None:
     assert matches[0].score == max(item.score or 0 for item in matches[0].passages) >= matches[1].score
 
 
+async def test_a_file_that_has_all_the_best_passages_leaves_room_for_others(archive: Path) -> None:
+    """With `per_file`, also what comes after many passages of one file is given."""
+    said = "".join(f"## Rent {n}\n\nWhen is the rent paid, when is rent {n} paid.\n\n" for n in range(92))
+    (archive / "houses.md").write_text(f"# Houses\n\n{said}")
+    found = await sources(search_in(archive), per_file=1)
+    assert found[0] == "houses.md"
+    assert len(found) > 2
+
+
 async def test_the_weight_shifts_from_words_to_meaning(archive: Path) -> None:
     """Weight 0 scores nothing without a common word, weight 1 only what is near; the store's own may be overruled."""
     (archive / "quay.md").write_text("# Quay\n\nquay quay quay\n")

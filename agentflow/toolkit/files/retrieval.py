@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from agentflow.context import operation
 from agentflow.embedding import TextEncoder
@@ -95,14 +95,6 @@ class Source:
         return next(fitting, passage.paths[0])
 
 
-class Searchable(Protocol):
-    """What can be searched together with others."""
-
-    async def source(self) -> Source:
-        """The store, in step with its folder."""
-        ...
-
-
 async def retrieve(name: str, sources: Sequence[Source], request: Request) -> list[Evidence]:
     """The passages that answer best, best first, recorded as a retrieval called `name`."""
     asked: dict[str, Any] = {"query": request.query}
@@ -142,7 +134,9 @@ async def _embedded(encoder: TextEncoder, query: str) -> NDArray[np.float32]:
 
 def _found(sources: Sequence[Source], request: Request, hits: Sequence[Hits]) -> list[Evidence]:
     scores = _scores(sources, request, hits)
-    best = sorted(scores, key=lambda key: (-scores[key], key))[: max(50, 4 * request.max_results)]
+    # A long file may have the first hundred to itself.
+    enough = max(50, 4 * request.max_results) if request.per_file is None else len(scores)
+    best = sorted(scores, key=lambda key: (-scores[key], key))[:enough]
     passages = {
         (number, id_): passage
         for number, source in enumerate(sources)
