@@ -17,7 +17,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from agentflow.cli.definitions import project_here
-from agentflow.cli.output import DONE, INTERRUPTED, count, err, out, plain, print_json
+from agentflow.cli.output import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    count,
+    err,
+    error_data,
+    out,
+    plain,
+    print_error,
+    print_json,
+)
 from agentflow.cli.settings import with_store, without_store
 from agentflow.exceptions import ProjectError, ToolError
 from agentflow.project import Project
@@ -44,10 +55,12 @@ class _Shown:
     """What came of the stores so far."""
 
     reports: dict[str, IndexReport] = field(default_factory=dict[str, IndexReport])
+    errors: dict[str, ToolError] = field(default_factory=dict[str, ToolError])
 
     def data(self, *, interrupted: bool) -> dict[str, Any]:
         stores = [{"store": name, **plain(report)} for name, report in self.reports.items()]
-        return {"stores": stores, "interrupted": interrupted}
+        errors = {name: error_data(error) for name, error in self.errors.items()}
+        return {"stores": stores, "errors": errors, "interrupted": interrupted}
 
 
 def stores_here() -> tuple[Project, Stores]:
@@ -82,7 +95,7 @@ def add_store(name: str | None, folder: Path | None, wanted: Adding) -> int:
     if wanted.as_json:
         print_json(shown.data(interrupted=False))
 
-    return DONE
+    return FAILED if shown.errors else DONE
 
 
 def _interrupted(shown: _Shown, wanted: Adding) -> int:
@@ -96,10 +109,18 @@ def _interrupted(shown: _Shown, wanted: Adding) -> int:
 
 async def _indexed(searches: Mapping[str, FileSearch], wanted: Adding, shown: _Shown) -> None:
     for name, search in searches.items():
-        with _bar(name, search, wanted) as tell:
-            report = await search.index(tell, retry_skipped=wanted.is_retried, rebuild=wanted.is_rebuilt)
+        try:
+            with _bar(name, search, wanted) as tell:
+                report = await search.index(tell, retry_skipped=wanted.is_retried, rebuild=wanted.is_rebuilt)
+        except ToolError as error:
+            if len(searches) == 1:
+                raise
 
-        _show(name, report, wanted, shown)
+            shown.errors[name] = error  # of one store, which is no reason not to index the others
+            if not wanted.as_json:
+                print_error(error, as_json=False)
+        else:
+            _show(name, report, wanted, shown)
 
 
 async def _watched(searches: Mapping[str, FileSearch], wanted: Adding, shown: _Shown) -> None:
@@ -110,8 +131,8 @@ async def _watched(searches: Mapping[str, FileSearch], wanted: Adding, shown: _S
 
     await _indexed(searches, wanted, shown)
     async with asyncio.TaskGroup() as group:
-        for name, search in searches.items():
-            group.create_task(follow(name, search))
+        for name in shown.reports:
+            group.create_task(follow(name, searches[name]))
 
 
 def _show(name: str, report: IndexReport, wanted: Adding, shown: _Shown) -> None:

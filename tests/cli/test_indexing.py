@@ -102,6 +102,18 @@ def test_all_stores_are_indexed_and_listed(shelf: Path, launch: Launcher) -> Non
     assert "skipped: Invalid PDF" in launch("index", "list", "bees").out
 
 
+def test_a_store_that_cannot_be_indexed_stops_no_other(shelf: Path, launch: Launcher) -> None:
+    """Of several stores one without its folder is told, and the others are indexed; alone it is an error."""
+    (shelf / "bees").rename(shelf / "gone")
+    both = launch("index", "add", "--json")
+    assert (both.code, [store["store"] for store in both.json["stores"]]) == (1, ["boats"])
+    assert "bees` does not exist" in both.json["errors"]["bees"]["message"]
+    told = launch("index", "add")
+    assert "boats: 1 unchanged" in told.out
+    assert "bees` does not exist" in told.err
+    assert launch("index", "add", "bees", "--json").json["error"]["kind"] == "FileUnreadable"
+
+
 def test_an_index_that_cannot_be_used_hides_no_other(shelf: Path, launch: Launcher) -> None:
     """A store whose index was made with another model is listed with what is wrong, and the others as they are."""
     launch("index", "add")
@@ -217,7 +229,7 @@ def test_stopping_keeps_what_is_finished(shelf: Path) -> None:
     Embeddings.go_on.set()
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert json.loads(out) == {"stores": [], "interrupted": True}
+    assert json.loads(out) == {"stores": [], "errors": {}, "interrupted": True}
     listed = subprocess.run(
         [*program[:4], "list", "bees", "--json"], cwd=shelf, capture_output=True, check=True
     )
