@@ -6,6 +6,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, TypeVar, get_args
 
 from agentflow.exceptions import AgentflowError, DefinitionError, Problem, ProjectError, UnknownName
@@ -14,6 +16,7 @@ from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.steps.agent import Agent
 from agentflow.steps.approval import Approval
 from agentflow.steps.function import FunctionStep
+from agentflow.steps.naming import tools_in
 from agentflow.steps.planner import Planner
 from agentflow.steps.prompting import load_prompt
 from agentflow.steps.wait import Wait
@@ -61,6 +64,8 @@ def _refuse_lost_edges(spec: WorkflowSpec) -> None:
             )
 
 
+# Tools that no name in a module leads to: those that were made of a document.
+_ORIGIN = re.compile(r"openapi:[^#]+#")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")
 # Modules of agentflow whose types a file may name; others do something when they are imported, or hold ways out.
 _OURS = ("agentflow", "agentflow.evidence", "agentflow.steps.approval")
@@ -268,15 +273,28 @@ class _Maker:
         return made
 
     def _tools(self, names: Sequence[str], step: str) -> list[Tool[..., Any]]:
-        tools: list[Tool[..., Any]] = []
-        for name in names:
-            found = self.registered(name, f"step `{step}`")
-            if not isinstance(found, Tool):
-                raise ProjectError(f"step `{step}`: `{name}` is no tool", hint="make it one with `@tool`")
+        return [tool for name in names for tool in self._named(name, f"step `{step}`")]
 
-            tools.append(found)
+    def _named(self, name: str, where: str) -> list[Tool[..., Any]]:
+        """The tool `module:name`, the tools of such a list, or the one of that origin, such as `openapi:Shop#listOrders`."""
+        if _ORIGIN.match(name):
+            return [self._of_origin(name, where)]
 
-        return tools
+        found = tools_in(self.registered(name, where))
+        if not found:
+            raise ProjectError(f"{where}: `{name}` is no tool", hint="make it one with `@tool`")
+
+        return found
+
+    def _of_origin(self, origin: str, where: str) -> Tool[..., Any]:
+        package = self.packages[-1]
+        names = [m.name for m in iter_modules(import_module(package).__path__) if not m.name.startswith("_")]
+        values = [v for n in names for v in vars(self._imported(f"{package}.{n}", where)).values()]
+        known = {tool.origin: tool for value in values for tool in tools_in(value)}
+        if origin not in known:
+            raise UnknownName(f"tool in `{package}`", origin, [name for name in known if _ORIGIN.match(name)])
+
+        return known[origin]
 
     def registered(self, name: str, where: str) -> Any:
         """The object `module:name` of the project's own packages."""
@@ -287,12 +305,17 @@ class _Maker:
                 hint=f"name a step or tool as `module:name` in {' or '.join(f'`{p}`' for p in self.packages)}",
             )
 
+        loaded = self._imported(module, where, name)
+        if not hasattr(loaded, attribute):
+            raise UnknownName(f"`{module}` name", attribute, dir(loaded))
+
+        return getattr(loaded, attribute)
+
+    def _imported(self, module: str, where: str, name: str = "") -> ModuleType:
         try:
-            return getattr(import_module(module), attribute)
+            return import_module(module)
         except ModuleNotFoundError as error:
-            raise ProjectError(f"{where}: `{name}` cannot be found: {error}") from None
-        except AttributeError:
-            raise UnknownName(f"`{module}` name", attribute, dir(import_module(module))) from None
+            raise ProjectError(f"{where}: `{name or module}` cannot be found: {error}") from None
         except AgentflowError:
             raise
         except Exception as error:  # whatever a module does when it is imported

@@ -45,6 +45,15 @@ class ProjectError(AgentflowError):
     """Raised when a project, one of its files or its settings cannot be used."""
 
 
+class DocumentInvalid(ProjectError):
+    """Raised when an OpenAPI document cannot be made into tools; `faults` holds all that is wrong, each with its place."""
+
+    def __init__(self, name: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
+        super().__init__(f"{name} has {count}:\n" + "\n".join(f"  {fault}" for fault in self.faults))
+
+
 class UnknownName(ProjectError):
     """Raised when a workflow, step, run or tool is named that does not exist."""
 

@@ -186,7 +186,7 @@ class Workflow(Step[In_contra, Out_co]):
             arrived = arrivals(nodes, taint)
             for index in asked:
                 if arrived[index]:
-                    sources = frozenset(arrival.tool.key for arrival in arrived[index])
+                    sources = frozenset(arrival.tool.source(taint) for arrival in arrived[index])
                     found.setdefault(nodes[index].id, {})[taint] = sources
 
         return found

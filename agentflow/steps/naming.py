@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from agentflow.tools import Tool
 
@@ -17,6 +17,15 @@ def named_tools(function: Any) -> list[Tool[..., Any]]:
     """
     found = {id(tool): tool for tool in _tools(inspect.unwrap(function), set())}
     return list(found.values())
+
+
+def tools_in(value: Any) -> list[Tool[..., Any]]:
+    """The tools that a value of a module is or holds: a tool, or a list or mapping of them."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+
+    held: list[Any] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
+    return [item for item in held if isinstance(item, Tool)]
 
 
 def names_module(function: Any, module: str) -> bool:
