@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from agentflow.models.pricing import Price
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"journal", "model", "prices", "workflows", "tools"}
+_KNOWN_SETTINGS = {"journal", "model", "prices", "stores", "workflows", "tools"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
