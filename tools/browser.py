@@ -45,4 +45,4 @@ async def submit_form(url: str, values: dict[str, str]) -> list[Evidence]:
 
 
 # Steered step by step, the browser may look but not send: sending is `submit_form`, which a person approves.
-actions = browser_tools(lambda: BrowserSession(run_browser(REACH), read_only=True))
+actions = browser_tools(lambda: BrowserSession(run_browser(REACH), writes="refuse"))

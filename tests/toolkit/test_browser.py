@@ -19,7 +19,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from agentflow.context import Context, entered
 from agentflow.evidence import Evidence
-from agentflow.exceptions import AddressRefused, BrowserMissing, NetworkUnavailable, ToolError, ToolTimeout
+from agentflow.exceptions import AddressRefused, BrowserMissing, NetworkUnavailable, ToolError
 from agentflow.toolkit.browser import Browse, Browser, BrowserSession, Reach, browser_tools, find_chromium
 from agentflow.toolkit.browser.forms import best_match, forms_of, pairs_in
 from agentflow.toolkit.browser.passages import Passage, passages_of
@@ -132,7 +132,7 @@ async def browser(shop: Shop, odd: Site) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def session(browser: Browser) -> AsyncIterator[BrowserSession]:
-    async with BrowserSession(browser) as session:
+    async with BrowserSession(browser, writes="allow") as session:
         yield session
 
 
@@ -299,7 +299,7 @@ async def test_a_page_cannot_reach_out_by_itself(session: BrowserSession, outsid
 async def test_a_reading_session_sends_nothing(browser: Browser, odd: Site) -> None:
     """In a read-only session the button of a form is refused, the site hears nothing, and the page stays."""
     before = odd.asked.count("POST /sent")
-    async with BrowserSession(browser, read_only=True) as session:
+    async with BrowserSession(browser, writes="refuse") as session:
         await session.open(f"{ODD}/form")
         with pytest.raises(AddressRefused, match="only reads"):
             await session.click(ref(await session.snapshot(), 'button "Send"'))
@@ -344,7 +344,7 @@ async def test_an_action_that_cannot_be_done_says_why(browser: Browser) -> None:
 
         await session.open(f"{ODD}/form")
         snapshot = await session.snapshot()
-        with pytest.raises(ToolTimeout, match="element is not enabled"):
+        with pytest.raises(ToolError, match="element is not enabled"):
             await session.click(ref(snapshot, 'button "Never"'))
 
         with pytest.raises(ToolError, match="Unknown key"):
@@ -422,7 +422,7 @@ async def test_a_screenshot_is_a_png(session: BrowserSession) -> None:
 
 async def test_sessions_share_no_cookies(browser: Browser) -> None:
     """What one session put into its cart is not in the cart of another."""
-    async with BrowserSession(browser) as one, BrowserSession(browser) as two:
+    async with BrowserSession(browser, writes="allow") as one, BrowserSession(browser, writes="allow") as two:
         await one.open(f"{SHOP}/product/fjell-2")
         await one.click(ref(await one.snapshot(), 'button "Add to cart"'))
         await two.open(f"{SHOP}/cart")
@@ -462,7 +462,9 @@ def context(keeper: Any, run_id: str) -> Context:
 
 async def test_the_actions_are_tools_over_one_session_a_run(browser: Browser, tmp_path: Path) -> None:
     """Within a run the tools steer one session, keep pictures as files of the run, and close with it."""
-    tools: dict[str, Tool[..., Any]] = {t.name: t for t in browser_tools(lambda: BrowserSession(browser))}
+    tools: dict[str, Tool[..., Any]] = {
+        t.name: t for t in browser_tools(lambda: BrowserSession(browser, writes="allow"))
+    }
     keeper = Keeper(tmp_path)
     with entered(context(keeper, "one")):
         page = await tools["open_page"].invoke({"url": f"{SHOP}/contact"})
@@ -480,21 +482,27 @@ async def test_the_actions_are_tools_over_one_session_a_run(browser: Browser, tm
     await keeper.closing[0]()
 
 
-async def test_the_tools_say_what_they_touch(browser: Browser) -> None:
-    """Reading tools are labelled read, the others write, and all that they return is untrusted."""
-    tools = browser_tools(lambda: BrowserSession(browser), needs_approval=True)
-    assert {t.name: t.effect for t in tools} == {
-        "open_page": "read",
-        "read_page": "read",
-        "screenshot": "read",
-        "click": "write",
-        "fill": "write",
-        "select": "write",
-        "press": "write",
-    }
+LOOKING = {"open_page", "read_page", "go_back", "tabs", "extract_table", "screenshot"}
+ACTING = {"click", "fill", "check", "select", "press", "hover", "drag", "scroll"}
+
+
+async def test_the_tools_say_what_they_touch(browser: Browser, tmp_path: Path) -> None:
+    """Tools that act write, and are approved, unless their session lets nothing leave; all that they return is untrusted."""
+    tools = browser_tools(lambda: BrowserSession(browser))
+    assert {t.name: t.labels.effect for t in tools} == dict.fromkeys(LOOKING, "read") | dict.fromkeys(
+        ACTING, "write"
+    )
     assert {t.returns for t in tools} == {"untrusted"}
-    assert all(t.needs_approval == (t.effect == "write") for t in tools)
+    assert all(t.labels.needs_approval == (t.effect == "write") for t in tools)
     assert all(t.description for t in tools)
+
+    reading = browser_tools(lambda: BrowserSession(browser, writes="refuse"))
+    assert {t.labels.effect for t in reading} == {"read"}
+    free = {t.name: t.labels for t in browser_tools(lambda: BrowserSession(browser, writes="allow"))}
+    assert free["click"].effect == "write"
+    assert not free["click"].needs_approval
+    more = browser_tools(lambda: BrowserSession(browser, uploads=tmp_path, downloads=tmp_path, trace=True))
+    assert {t.name for t in more} == LOOKING | ACTING | {"upload", "download", "keep_trace"}
 
 
 async def test_this_project_sees_the_shop_alone(tmp_path: Path) -> None:
