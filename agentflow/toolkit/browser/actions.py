@@ -94,7 +94,8 @@ class _Actions:
             self.scroll,
         ]
         actions += [self.upload] if self.alone.has_uploads else []
-        return [*actions, self.download] if self.alone.has_downloads else actions
+        actions += [self.download] if self.alone.has_downloads else []
+        return actions
 
     def _session(self) -> BrowserSession:
         context = current()
