@@ -482,7 +482,7 @@ async def test_the_actions_are_tools_over_one_session_a_run(browser: Browser, tm
     await keeper.closing[0]()
 
 
-LOOKING = {"open_page", "read_page", "go_back", "tabs", "extract_table", "screenshot"}
+LOOKING = {"open_page", "read_page", "go_back", "tabs", "read_field", "extract_table", "screenshot"}
 ACTING = {"click", "fill", "check", "select", "press", "hover", "drag", "scroll"}
 
 

@@ -77,6 +77,7 @@ class _Actions:
             self.read_page,
             self.go_back,
             self.tabs,
+            self.read_field,
             self.extract_table,
             self.screenshot,
         ]
@@ -154,13 +155,18 @@ class _Actions:
         """Read a table of the page as rows with typed columns, by its reference or that of an element around it."""
         return await self._session().table(ref)
 
-    async def click(self, ref: str, double: bool = False, accept: bool = False) -> str:
+    async def read_field(self, ref: str) -> str:
+        """Read what a field holds, exactly: a page as text leaves out spaces and cuts what is long."""
+        return await self._session().held(ref)
+
+    async def click(self, ref: str, text: str = "", double: bool = False, accept: bool = False) -> str:
         """Click the element with this reference, such as e6. Returns the page that this leads to.
 
-        `accept` answers yes to a dialog in which the page asks whether it shall.
+        `text` clicks on these words in the element. `accept` answers yes to a dialog in which the page asks whether it shall.
         """
         session = self._session()
-        return await self._page(session, await session.click(ref, double=double, accept=accept))
+        visit = await session.click(ref, text=text or None, double=double, accept=accept)
+        return await self._page(session, visit)
 
     async def fill(self, ref: str, text: str, keys: bool = False) -> str:
         """Replace the content of the text field with this reference; `keys` types it, for fields that suggest."""
@@ -173,10 +179,11 @@ class _Actions:
         await self._session().check(ref, on)
         return f"`{ref}` is now {'ticked' if on else 'not ticked'}"
 
-    async def select(self, ref: str, value: str) -> str:
-        """Choose the option with this text in the list with this reference."""
-        await self._session().select(ref, value)
-        return f"`{value}` is chosen in `{ref}`"
+    async def select(self, ref: str, value: str | list[str]) -> str:
+        """Choose the option with this text in the list with this reference, or several where it takes more."""
+        values = [value] if isinstance(value, str) else value
+        await self._session().select(ref, *values)
+        return f"{', '.join(f'`{chosen}`' for chosen in values)} is chosen in `{ref}`"
 
     async def press(self, key: str, ref: str = "") -> str:
         """Press a key, such as Enter, Tab or Control+a, on an element or where the cursor is. Returns the page."""

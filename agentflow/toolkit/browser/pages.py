@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 ACTION_SECONDS = 3.0
 NAVIGATION_SECONDS = 15.0
 MOST_TABS = 12
+# What the browser notes once the click or the key was done, and only the page that it leads to is waited for.
+_DONE = re.compile(r"action done|waiting for scheduled navigations")
 _NO_TRACE = "make the session with `trace=True`"
 
 
@@ -288,7 +291,7 @@ class Pages:
         from playwright.async_api import TimeoutError as Late
 
         assert self._doing_now is not None
-        await self._traffic.quiet(self._doing_now, self._action / 1000)
+        await self._traffic.quiet(self._doing_now, self._action / 1000, self._navigation / 1000)
         page = self._current if self._current is not None and not self._current.is_closed() else page
         if page.is_closed():
             page = await self._page()
@@ -308,13 +311,13 @@ class Pages:
         return Visit(url=page.url, title=clean(await page.title()), status=self._traffic.status)
 
     async def _pressed(self, deed: Awaitable[Any]) -> None:
-        """Do what may lead to another page; while a person is asked what may be sent, that page does not come."""
+        """Do what may lead to another page, which is not waited for here: it may be slow, or a person is asked first."""
         from playwright.async_api import TimeoutError as Late
 
         try:
             await deed
-        except Late:
-            if self._doing_now is None or not (self._doing_now.has_asked or self._doing_now.deciding):
+        except Late as error:
+            if not _DONE.search(str(error)):
                 raise
 
 

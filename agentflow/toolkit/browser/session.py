@@ -19,7 +19,7 @@ from agentflow.toolkit.browser.tables import Table, table_of
 from agentflow.toolkit.browser.traffic import Writes
 
 if TYPE_CHECKING:
-    from playwright.async_api import Locator, Page
+    from playwright.async_api import Locator, Page, Position
 
 _REF = re.compile(r"(f\d+)?e\d+")
 _OPTIONS = "element => Array.from(element.options ?? [], option => option.label.trim())"
@@ -33,6 +33,21 @@ _BUTTON = """element => {
     : Array.from(own.form.elements).find(sends) ?? own;
   const label = button.innerText || button.value || button.getAttribute('aria-label') || button.alt || button.title || '';
   return [String(label).trim().slice(0, 200), Boolean(sends(button))];
+}"""
+# Where the middle of some words is, from the corner of the element that they stand in.
+_WORDS = """(element, words) => {
+  const nodes = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+    const from = node.data.indexOf(words);
+    if (from < 0) continue;
+    const range = document.createRange();
+    range.setStart(node, from);
+    range.setEnd(node, from + words.length);
+    const box = range.getClientRects()[0], own = element.getBoundingClientRect();
+    if (box?.width && box.height)
+      return { x: box.x + box.width / 2 - own.x - element.clientLeft, y: box.y + box.height / 2 - own.y - element.clientTop };
+  }
+  return null;
 }"""
 _SCROLL = """(element, [x, y]) => {
   const moves = e => e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1;
@@ -124,16 +139,20 @@ class BrowserSession(Pages):
         async with self._doing(f"read the table `{ref}`") as page:
             return await table_of(await self._element(page, ref), self._action)
 
-    async def click(self, ref: str, *, double: bool = False, accept: bool = False) -> Visit:
-        """Click the element and wait for the page that this may lead to; `accept` says yes to a dialog of the page."""
+    async def click(
+        self, ref: str, *, text: str | None = None, double: bool = False, accept: bool = False
+    ) -> Visit:
+        """Click the element and wait for the page that this may lead to; `accept` says yes to a dialog of the page.
+
+        With `text`, click where these words stand in the element: not all that can be clicked is marked up so.
+        """
         async with self._doing(f"click `{ref}`", may_send=True) as page:
             element = await self._element(page, ref)
             await self._guard(element)
+            where = await self._position(element, ref, text) if text else None
             deed = element.dblclick if double else element.click
-            # Tried first, so that an element that cannot be clicked fails soon while a slow page may take long.
-            await deed(trial=True, timeout=self._action)
             self._accepts = accept
-            await self._pressed(deed(timeout=self._navigation))
+            await self._pressed(deed(position=where, timeout=self._action))
             return await self._settled(page)
 
     async def fill(self, ref: str, text: str, *, keys: bool = False) -> Visit:
@@ -177,7 +196,7 @@ class BrowserSession(Pages):
             if key in ("Enter", "Space", " "):
                 await self._guard(element)
 
-            await self._pressed(element.press(key, timeout=self._navigation))
+            await self._pressed(element.press(key, timeout=self._action))
             return await self._settled(page)
 
     async def hover(self, ref: str) -> Visit:
@@ -190,7 +209,8 @@ class BrowserSession(Pages):
         """Drag the element onto another one and let it go there."""
         async with self._doing(f"drag `{ref}` to `{to}`", may_send=True) as page:
             element, target = await self._element(page, ref), await self._element(page, to)
-            await element.drag_to(target, timeout=self._action, steps=8)
+            where = await _beyond(element, target, self._action)
+            await element.drag_to(target, target_position=where, timeout=self._action, steps=8)
             return await self._settled(page)
 
     async def scroll(self, down: int, *, right: int = 0, ref: str | None = None) -> Visit:
@@ -249,11 +269,42 @@ class BrowserSession(Pages):
         old = named(parse(self._seen), ref)
         raise stale(ref, old, parse(await self._read(page)))
 
+    async def _position(self, element: Locator, ref: str, text: str) -> Position:
+        await element.scroll_into_view_if_needed(timeout=self._action)
+        found: Position | None = await element.evaluate(_WORDS, text, timeout=self._action)
+        if found is None:
+            raise ToolError(
+                f"`{text}` does not stand in `{ref}`", hint="take words of one line, as they stand there"
+            )
+
+        return found
+
     async def _guard(self, element: Locator) -> None:
         """Have what the click loads asked about too, where the button says that it changes something."""
         label, sends = await element.evaluate(_BUTTON, timeout=self._action)
         if self._doing_now is not None:
             self._doing_now.is_guarded = bool(_CHANGES.search(label) or (sends and _SENDS.search(label)))
+
+
+async def _beyond(element: Locator, target: Locator, milliseconds: float) -> Position | None:
+    """Where on the target to let go: past its middle, seen from where it is dragged from, as lists that sort want it."""
+    start, end = (
+        await element.bounding_box(timeout=milliseconds),
+        await target.bounding_box(timeout=milliseconds),
+    )
+    if start is None or end is None:
+        return None
+
+    right = end["x"] + end["width"] / 2 - start["x"] - start["width"] / 2
+    down = end["y"] + end["height"] / 2 - start["y"] - start["height"] / 2
+    return {
+        "x": end["width"] * (0.5 + _past(right, end["width"])),
+        "y": end["height"] * (0.5 + _past(down, end["height"])),
+    }
+
+
+def _past(way: float, size: float) -> float:
+    return 0.0 if abs(way) < size / 2 else 0.2 if way > 0 else -0.2
 
 
 def _option(ref: str, options: Sequence[str], value: str) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Writes = Literal["refuse", "ask", "allow"]
 SENT_AS = "browser_send"
-QUIET_SECONDS = 0.03
+QUIET_SECONDS = 0.015
 LONGEST_TOLD = 600  # characters of what is sent that an error holds
 # What an action waits for beside pages, and how long: a page may keep asking for ever.
 _AWAITED = frozenset({"document", "fetch", "xhr", "script"})
@@ -112,24 +112,22 @@ class Traffic:
         for task in action.deciding if action else ():
             task.cancel()
 
-    async def quiet(self, action: Action, seconds: float) -> None:
-        """Wait until all that the action set off is decided and answered; pages that keep loading get `seconds`.
+    async def quiet(self, action: Action, seconds: float, page_seconds: float) -> None:
+        """Wait until all that the action set off is decided and answered, but not longer than so many seconds.
 
-        Raises what kept a request from being sent.
+        A page that is on its way gets `page_seconds`. Raises what kept a request from being sent.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        began = loop.time()
         while True:
             action.moved.clear()
             if action.deciding:
                 await asyncio.wait(action.deciding)
-                until = loop.time() + seconds
+                began = loop.time()
                 continue
 
-            wait = QUIET_SECONDS if not action.loading else until - loop.time()
-            if wait <= 0:
-                break
-
+            most = page_seconds if any(map(_is_page, action.loading)) else seconds
+            wait = began + most - loop.time() if action.loading else QUIET_SECONDS
             try:
                 async with asyncio.timeout(wait):
                     await action.moved.wait()
