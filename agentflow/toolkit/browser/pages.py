@@ -112,7 +112,7 @@ class Pages:
     def notes(self) -> list[str]:
         """What happened by itself since this was last asked: dialogs, refused requests, closed windows."""
         notes, self._traffic.notes = self._traffic.notes, []
-        return [clean(note)[:500] for note in notes[:10]]
+        return [clean(note)[:500] for note in notes]
 
     async def visit(self) -> Visit:
         """Where the session is now."""
@@ -256,14 +256,14 @@ class Pages:
         """A window that opens while something is done is the one to go on with."""
         page.on("download", self._came)
         if len(page.context.pages) > MOST_TABS:
-            self._traffic.notes.append(f"a window was closed, as there are {MOST_TABS} tabs already")
+            self._traffic.note(f"a window was closed, as there are {MOST_TABS} tabs already")
             self._later(page.close())
         else:
             self._current = page
 
     def _came(self, download: Download) -> None:
         if not self._expects:
-            self._traffic.notes.append(f"a download was not kept: {download.url}")
+            self._traffic.note(f"a download was not kept: {download.url}")
             self._later(download.cancel())
 
     async def _asked(self, dialog: Dialog) -> None:
@@ -271,7 +271,7 @@ class Pages:
         from playwright.async_api import Error
 
         answer = "yes" if self._accepts or dialog.type in ("alert", "beforeunload") else "no"
-        self._traffic.notes.append(f"the page asked `{dialog.message}`, and was told {answer}")
+        self._traffic.note(f"the page asked `{dialog.message}`, and was told {answer}")
         with suppress(Error):
             await (dialog.accept() if answer == "yes" else dialog.dismiss())
 
@@ -314,6 +314,8 @@ class Pages:
         """Do what may lead to another page, which is not waited for here: it may be slow, or a person is asked first."""
         from playwright.async_api import TimeoutError as Late
 
+        assert self._doing_now is not None
+        self._doing_now.has_clicked = True
         try:
             await deed
         except Late as error:

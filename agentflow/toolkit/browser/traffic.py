@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 Writes = Literal["refuse", "ask", "allow"]
 SENT_AS = "browser_send"
+# How long nothing must have been loading. A click gets longer: what a frame does upon it takes a moment to begin.
 QUIET_SECONDS = 0.015
+QUIET_CLICK_SECONDS = 0.05
+MOST_NOTES = 20
 LONGEST_TOLD = 600  # characters of what is sent that an error holds
 # What an action waits for beside pages, and how long: a page may keep asking for ever.
 _AWAITED = frozenset({"document", "fetch", "xhr", "script"})
@@ -45,6 +48,7 @@ class Action:
     may_send: bool
     variables: Variables
     is_guarded: bool = False
+    has_clicked: bool = False
     limit: asyncio.Timeout | None = None
     has_asked: bool = False
     errors: list[Exception] = field(default_factory=list[Exception])
@@ -112,6 +116,11 @@ class Traffic:
         for task in action.deciding if action else ():
             task.cancel()
 
+    def note(self, note: str) -> None:
+        """Keep what happened by itself, for the next who looks."""
+        if note not in self.notes and len(self.notes) < MOST_NOTES:
+            self.notes.append(note)
+
     async def quiet(self, action: Action, seconds: float, page_seconds: float) -> None:
         """Wait until all that the action set off is decided and answered, but not longer than so many seconds.
 
@@ -119,6 +128,7 @@ class Traffic:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
+        pause = QUIET_CLICK_SECONDS if action.has_clicked else QUIET_SECONDS
         while True:
             action.moved.clear()
             if action.deciding:
@@ -127,7 +137,7 @@ class Traffic:
                 continue
 
             most = page_seconds if any(map(_is_page, action.loading)) else seconds
-            wait = began + most - loop.time() if action.loading else QUIET_SECONDS
+            wait = began + most - loop.time() if action.loading else pause
             try:
                 async with asyncio.timeout(wait):
                     await action.moved.wait()
@@ -141,7 +151,7 @@ class Traffic:
         """Why the navigation of the present action did not get where it should."""
         if self.vetoed:
             return AddressRefused(
-                f"the page tried to send data (`{self.vetoed}`), and this session only reads",
+                f"the page tried to send data (`{self.vetoed}`), and this {'session' if self.writes == 'refuse' else 'action'} only reads",
                 hint="use a tool that may submit forms",
             )
 
@@ -186,10 +196,10 @@ class Traffic:
 
     def _veto(self, request: Request, sent: Outgoing) -> None:
         name = f"{sent.method} {sent.url}"
-        if request.is_navigation_request():
+        if _is_page(request):
             self.vetoed = name
-        elif self._action is None:
-            self.notes.append(f"not sent, as no action asked for it: {name}")
+        else:
+            self.note(f"not sent, as no action asked for it: {name}")
 
     def _decide(self, action: Action, deed: Awaitable[None]) -> None:
         async def decide() -> None:
@@ -305,7 +315,7 @@ class Traffic:
         body = message.encode() if isinstance(message, str) else message
         sent, action = outgoing("SEND", url, "text/plain", body), self._action
         if action is None or not action.may_send:
-            self.notes.append(f"not sent, as no action asked for it: SEND {url}")
+            self.note(f"not sent, as no action asked for it: SEND {url}")
             return
 
         async def dropped(_: str) -> None:
