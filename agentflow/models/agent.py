@@ -39,6 +39,7 @@ from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
+from agentflow.models.computer import HasScreen, computer_tool, refuse_model
 from agentflow.models.errors import translated
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
@@ -242,7 +243,10 @@ class _Run:
                 name=spec.name,
                 handoff_description=spec.description or None,
                 instructions=spec.instructions or None,
-                tools=[*map(self._tool, spec.tools), *map(self._asking, spec.agents_as_tools)],
+                tools=[
+                    *(self._tool(tool, spec) for tool in spec.tools),
+                    *map(self._asking, spec.agents_as_tools),
+                ],
                 output_type=output_schema(spec.output),
                 model=_ActivatedModel(self, spec),
                 model_settings=model_settings(spec.settings),
@@ -256,7 +260,11 @@ class _Run:
 
         return self._agents[spec.name]
 
-    def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+    def _tool(self, tool: Tool[..., Any], spec: AgentSpec) -> SdkTool:
+        if isinstance(tool, HasScreen):
+            refuse_model(tool, self.model(spec).ref)
+            return computer_tool(tool, self.shared.calls, lambda: self.active.within)
+
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
             return await self.active.within(self.shared.calls.use(use))

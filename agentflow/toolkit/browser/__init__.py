@@ -3,6 +3,7 @@
 from agentflow.toolkit.browser.actions import browser_tools
 from agentflow.toolkit.browser.browse import Browse
 from agentflow.toolkit.browser.chromium import find_chromium
+from agentflow.toolkit.browser.computer import computer_tool
 from agentflow.toolkit.browser.folders import Kept
 from agentflow.toolkit.browser.pages import Tab, Visit
 from agentflow.toolkit.browser.process import Browser, run_browser
@@ -22,6 +23,7 @@ __all__ = [
     "Table",
     "Visit",
     "browser_tools",
+    "computer_tool",
     "find_chromium",
     "run_browser",
 ]

@@ -13,6 +13,7 @@ from agentflow.evidence import Evidence
 from agentflow.exceptions import ToolError
 from agentflow.toolkit.browser.folders import Kept
 from agentflow.toolkit.browser.pages import Tab, Visit
+from agentflow.toolkit.browser.run_session import RunSession
 from agentflow.toolkit.browser.session import BrowserSession
 from agentflow.toolkit.browser.tables import Table
 from agentflow.tools import Labels, Tool, tool
@@ -68,20 +69,19 @@ class _Actions:
     """Finds the session of the present run and gives back what the page shows after an action."""
 
     def __init__(self, session_factory: Callable[[], BrowserSession]) -> None:
-        self._factory = session_factory
-        self.alone = session_factory()
+        self._run = RunSession(session_factory)
+        self.alone = self._run.alone
+
+    def _session(self) -> BrowserSession:
+        return self._run.get()
 
     def looking(self) -> list[Callable[..., Any]]:
-        actions = [
-            self.open_page,
-            self.read_page,
-            self.go_back,
-            self.tabs,
-            self.read_field,
-            self.extract_table,
-            self.screenshot,
-        ]
-        return [*actions, self.keep_trace] if self.alone.has_trace else [*actions]
+        actions: list[Callable[..., Any]] = [self.open_page, self.read_page, self.go_back, self.tabs]
+        actions += [self.read_field, self.extract_table, self.screenshot]
+        if self.alone.has_trace:
+            actions.append(self.keep_trace)
+
+        return actions
 
     def acting(self) -> list[Callable[..., Any]]:
         actions: list[Callable[..., Any]] = [
@@ -94,21 +94,13 @@ class _Actions:
             self.drag,
             self.scroll,
         ]
-        actions += [self.upload] if self.alone.has_uploads else []
-        actions += [self.download] if self.alone.has_downloads else []
+        if self.alone.has_uploads:
+            actions.append(self.upload)
+
+        if self.alone.has_downloads:
+            actions.append(self.download)
+
         return actions
-
-    def _session(self) -> BrowserSession:
-        context = current()
-        if context is None:
-            return self.alone
-
-        def make() -> BrowserSession:
-            session = self._factory()
-            context.on_close(session.close)
-            return session
-
-        return context.shared(f"browser-session:{id(self)}", make)
 
     async def _page(self, session: BrowserSession, visit: Visit) -> str:
         text = await session.snapshot()

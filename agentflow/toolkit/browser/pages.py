@@ -119,6 +119,11 @@ class Pages:
         async with self._doing("read the address") as page:
             return await self._here(page)
 
+    async def is_blank(self) -> bool:
+        """Whether no page was opened yet."""
+        async with self._doing("read the address") as page:
+            return page.url == "about:blank"
+
     async def tabs(self) -> list[Tab]:
         """The pages that are open, in the order in which they were opened."""
         async with self._doing("list the tabs") as page:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from agentflow.exceptions import AddressRefused, ToolError
 from agentflow.toolkit.browser.folders import Kept, keep, upload_of
 from agentflow.toolkit.browser.obstacles import named, stale
-from agentflow.toolkit.browser.pages import ACTION_SECONDS, NAVIGATION_SECONDS, Pages, Visit
+from agentflow.toolkit.browser.pages import ACTION_SECONDS, NAVIGATION_SECONDS, Visit
+from agentflow.toolkit.browser.pointing import BUTTON, Pointing
 from agentflow.toolkit.browser.process import Browser
 from agentflow.toolkit.browser.reach import Reach, place_of
 from agentflow.toolkit.browser.snapshot import Link, clean, links_of, parse
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 _REF = re.compile(r"(f\d+)?e\d+")
 _OPTIONS = "element => Array.from(element.options ?? [], option => option.label.trim())"
 _HELD = "e => ['checkbox', 'radio'].includes(e.type) && !e.checked ? '' : String(e.value ?? '')"
-# What a person reads on a button, and whether it sends a form: of a field, of the button that Enter would press.
-_BUTTON = """element => {
-  const own = element.closest('button, input, a, summary, [role]') ?? element;
-  const types = ['submit', 'image'];
-  const sends = e => e.form && types.includes(e.type);
-  const button = sends(own) || !own.form || own.tagName === 'BUTTON' ? own
-    : Array.from(own.form.elements).find(sends) ?? own;
-  const label = button.innerText || button.value || button.getAttribute('aria-label') || button.alt || button.title || '';
-  return [String(label).trim().slice(0, 200), Boolean(sends(button))];
-}"""
 # Where the middle of some words is, from the corner of the element that they stand in.
 _WORDS = """(element, words) => {
   const nodes = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -56,16 +47,9 @@ _SCROLL = """(element, [x, y]) => {
     e = e.parentElement;
   (e ?? document.scrollingElement).scrollBy(x, y);
 }"""
-# Labels of what changes something although only a form with GET, or a link, may be behind it.
-_CHANGES = re.compile(
-    r"(?i)\b(delete|remove|unsubscribe|pay|buy|purchase|transfer|donate|(place|cancel) (the |my |your )?order|cancel subscription)\b"
-)
-_SENDS = re.compile(
-    r"(?i)\b(send|submit|order|book|reserve|post|publish|confirm|sign|apply|approve|accept|subscribe)\b"
-)
 
 
-class BrowserSession(Pages):
+class BrowserSession(Pointing):
     """A page in a browser, and what may be done on it. `writes` says what becomes of requests that could change something.
 
     `uploads` and `downloads` are the folders that files may be taken from and put into; without them there are none.
@@ -280,10 +264,7 @@ class BrowserSession(Pages):
         return found
 
     async def _guard(self, element: Locator) -> None:
-        """Have what the click loads asked about too, where the button says that it changes something."""
-        label, sends = await element.evaluate(_BUTTON, timeout=self._action)
-        if self._doing_now is not None:
-            self._doing_now.is_guarded = bool(_CHANGES.search(label) or (sends and _SENDS.search(label)))
+        self._guarded(await element.evaluate(BUTTON, timeout=self._action))
 
 
 async def _beyond(element: Locator, target: Locator, milliseconds: float) -> Position | None:

@@ -82,7 +82,7 @@ def typed(rows: Sequence[Sequence[Sequence[Any]]]) -> Table:
     names = [clean(str(text)) for text, _ in rows[0]] if has_head else []
     names += [f"column {number}" for number in range(len(names) + 1, width + 1)]
     padded = [row + [""] * (width - len(row)) for row in body]
-    kinds = [_kind([row[n] for row in padded]) for n in range(width)]
+    kinds: list[Kind] = [_kind([row[n] for row in padded]) for n in range(width)]
     return Table(
         columns=[Column(name=name, kind=kind) for name, kind in zip(names, kinds, strict=True)],
         rows=[[_cell(text, kind) for text, kind in zip(row, kinds, strict=True)] for row in padded],
@@ -92,7 +92,7 @@ def typed(rows: Sequence[Sequence[Sequence[Any]]]) -> Table:
 def _kind(texts: Sequence[str]) -> Kind:
     """What all the texts that are not empty are."""
     held = [text for text in texts if text]
-    known: list[tuple[Kind, Callable[[str], bool]]] = [
+    known: Sequence[tuple[Kind, Callable[[str], bool]]] = [
         ("integer", lambda text: _INTEGER.fullmatch(text) is not None and not _is_code(text)),
         ("number", lambda text: _NUMBER.fullmatch(text) is not None and not _is_code(text)),
         ("date", _is_date),
