@@ -41,7 +41,7 @@ $(RECEIVER)/ready: tests/tracing/receiver-constraints.txt
 receiver: $(RECEIVER)/ready ## an environment with a real OTLP receiver, for the tests
 
 test: setup receiver ## the whole suite
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
 soak: setup ## what takes long: every crash point of every sample, ten minutes of random kills
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(TESTS)

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from agentflow.exceptions import ToolError as ToolError
     from agentflow.journal.memory import MemoryJournal as MemoryJournal
     from agentflow.journal.sqlite import SqliteJournal as SqliteJournal
+    from agentflow.limits import Rate as Rate
     from agentflow.path import each as each
     from agentflow.path import gather as gather
+    from agentflow.secrets import Secret as Secret
     from agentflow.spec import Budget as Budget
     from agentflow.spec import Flow as Flow
     from agentflow.spec import Retry as Retry
@@ -58,8 +60,10 @@ _HOMES = {
     "ToolError": "exceptions",
     "MemoryJournal": "journal.memory",
     "SqliteJournal": "journal.sqlite",
+    "Rate": "limits",
     "each": "path",
     "gather": "path",
+    "Secret": "secrets",
     "Budget": "spec",
     "Flow": "spec",
     "Retry": "spec",

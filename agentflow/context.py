@@ -91,6 +91,14 @@ class Recorder(Protocol):
 
     def refuse_unchecked(self, tool: Any) -> None: ...
 
+    def refusal(self, tool: Any) -> str: ...
+
+    def saw(self, tool: Any) -> None: ...
+
+    def count_seen(self) -> None: ...
+
+    def has_read(self, taint: Literal["untrusted", "private"]) -> bool: ...
+
     def key(self) -> str: ...
 
     def delta(self, text: str) -> None: ...
@@ -115,6 +123,8 @@ class Context:
     model: str
     root: Path
     recorder: Recorder
+    # What text from outside is marked with, where a model gets to see it; empty where it is not.
+    mark: str = ""
 
     @property
     def idempotency_key(self) -> str:
@@ -153,6 +163,22 @@ class Context:
     def refuse_unchecked(self, tool: Any) -> None:
         """Raise `ToolUnchecked` where the check of the workflow did not see this `Tool` in this step, with these labels."""
         self.recorder.refuse_unchecked(tool)
+
+    def refusal(self, tool: Any) -> str:
+        """Why the models of this step may not call `Tool` any more, after what they have read; empty where they may."""
+        return self.recorder.refusal(tool)
+
+    def saw(self, tool: Any) -> None:
+        """Note that a call of `Tool` has ended: what it gave will be read."""
+        self.recorder.saw(tool)
+
+    def count_seen(self) -> None:
+        """Have what was seen so far count for the calls that come now, which may have been made from it."""
+        self.recorder.count_seen()
+
+    def has_read(self, taint: Literal["untrusted", "private"]) -> bool:
+        """Whether the models of this step can know content of this kind, from their input or their calls."""
+        return self.recorder.has_read(taint)
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], *, prompt: str = "") -> Verdict:
         """A person's answer to whether `tool` may be called with exactly these arguments; waits for it, for days if need be."""

@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, cast
 
 from agentflow.exceptions import JournalDamaged
+from agentflow.secrets import redact, redact_bytes
 from agentflow.spec import Retry
 
 Json = Any
@@ -45,7 +46,8 @@ class Payload:
                 # pydantic is loaded only where a value has to be written.
                 from pydantic_core import to_json
 
-                self._json = to_json(self._value)
+                # What is written down holds no secret, whoever put one into the value.
+                self._json = redact_bytes(to_json(self._value))
 
         return self._json
 
@@ -102,7 +104,7 @@ def _compact_json(value: Json) -> bytes:
     if type(value) is int:  # most fields are whole numbers or text, which need no encoder
         return b"%d" % value
 
-    text = _write(value)
+    text = redact(_write(value))
     # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
     return text.encode(errors="backslashreplace")
 
@@ -151,7 +153,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound."""
+    """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
+
+    `nonce` is a random number in hex: what must not be guessed from outside is made of it.
+    """
 
     type: ClassVar[str] = "run.started"
     run: str
@@ -163,6 +168,7 @@ class RunStarted(Event):
     version: str
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     bound: Json = None
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

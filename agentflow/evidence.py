@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, cast
 
+from agentflow.marking import marked
+
 Trust = Literal["trusted", "untrusted"]
 
 
@@ -41,10 +43,21 @@ class Answer:
 _MARK = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
 
-def numbered(evidence: Sequence[Evidence], first: int = 1) -> list[dict[str, Any]]:
-    """Evidence as a model reads it: numbered from `first`, with what it needs to judge each passage."""
+def numbered(evidence: Sequence[Evidence], first: int = 1, *, mark: str = "") -> list[dict[str, Any]]:
+    """Evidence as a model reads it: numbered from `first`, with what it needs to judge each passage.
+
+    What is not trusted is marked with `mark`, where one is given.
+    """
+
+    def told(text: str, e: Evidence) -> str:
+        return marked(text, mark) if text and e.trust == "untrusted" else text
+
     return [
-        {"n": n, "text": e.text, "source": e.source, "place": e.place, "title": e.title, "trust": e.trust}
+        {
+            "n": n,
+            **{name: told(getattr(e, name), e) for name in ("text", "source", "place", "title")},
+            "trust": e.trust,
+        }
         for n, e in enumerate(evidence, first)
     ]
 

@@ -182,7 +182,11 @@ class ToolError(RunError):
     """Raised by a tool that could not do its work; the text is told to the model."""
 
 
-class ToolArgumentsInvalid(ToolError):
+class CallRefused(ToolError):
+    """Raised when a call was not made; why is said by agentflow or a person, and by nobody outside."""
+
+
+class ToolArgumentsInvalid(CallRefused):
     """Raised when a tool is called with arguments that do not fit its schema."""
 
 
@@ -195,7 +199,21 @@ class NetworkUnavailable(ToolError):
 
 
 class RateLimited(ToolError):
-    """Raised when a service answered that it is asked too often."""
+    """Raised when a service answered that it is asked too often; `retry_after` is in seconds, where it said so."""
+
+    retry_after: float | None = None
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class SecretMissing(ToolError):
+    """Raised when a secret that a tool needs is not set, or cannot be used as one."""
+
+
+class FlowRefused(CallRefused):
+    """Raised when a call could carry out what untrusted content asks for, or carry private data away, and nobody approves it."""
 
 
 class BrowserMissing(ToolError):

@@ -19,6 +19,8 @@ from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
 from agentflow.journal.sqlite import SqliteJournal
+from agentflow.secrets import look_in
+from agentflow.tools import Tool
 from agentflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -99,6 +101,26 @@ class Project:
 
         return found, errors
 
+    def tools(self) -> tuple[list[Found], list[AgentflowError]]:
+        """The tools of the modules in `tools/`, each once, by module; and what is wrong with modules that cannot be loaded."""
+        found: dict[int, Found] = {}
+        errors: list[AgentflowError] = []
+        folder = self.root / self.packages[1]
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else ():
+            if path.name.startswith("_"):
+                continue
+
+            try:
+                module = self.module(path)
+            except AgentflowError as error:
+                errors.append(error)
+                continue
+
+            for tool in tools_of(module):
+                found.setdefault(id(tool), Found(module=module.__name__, tool=tool))
+
+        return list(found.values()), errors
+
     def _workflows_in(self, path: Path) -> Iterator[Workflow[Any, Any]]:
         if path.suffix == ".py":
             yield from workflows_of(self.module(path))
@@ -113,11 +135,33 @@ class Project:
 
     def importable(self) -> None:
         """Make `workflows` and `tools` of this project importable."""
+        look_in(self.root)
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
 
         for package in self.packages:
             _claim(package, self.root / package)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A tool of a project, and the module that holds it."""
+
+    module: str
+    tool: Tool[..., Any]
+
+    @property
+    def full_name(self) -> str:
+        """What tells it from a tool of the same name: its module within `tools/`, and its name."""
+        return f"{self.module.partition('.')[2]}.{self.tool.name}"
+
+
+def tools_of(module: ModuleType) -> Iterator[Tool[..., Any]]:
+    """The tools that a module holds, by themselves or in lists."""
+    for name, value in vars(module).items():
+        values: Any = value if isinstance(value, list | tuple) else (value,)
+        if not name.startswith("_"):
+            yield from (item for item in values if isinstance(item, Tool))
 
 
 def _same_name(name: str, first: str, second: str) -> ProjectError:

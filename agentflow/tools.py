@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, 
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
-from agentflow.exceptions import ToolArgumentsInvalid, ToolError, ToolTimeout
+from agentflow.exceptions import CallRefused, FlowRefused, ToolArgumentsInvalid, ToolError, ToolTimeout
+from agentflow.limits import TRANSIENT, Gate, Rate, wait_before
+from agentflow.secrets import has_hidden, redact
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,6 +47,10 @@ class Tool(Generic[P, R]):
     repeated after a crash. `returns`: may its results be trusted. `private`: reads data that must not leave.
     `outside`: reaches beyond this machine. `needs_approval`: a person is asked before each call that a run makes.
     `timeout` is in seconds. What it returns is kept as JSON and read back as the type that the function declares.
+
+    `retries` is how often a call is made again that failed for a reason which may pass (`RateLimited`,
+    `NetworkUnavailable`, `ToolTimeout`); a write that is not idempotent never is. `concurrency` and `rate` bound the calls
+    of this process at one time, and in time. Of a result a model is told at most `max_output` characters.
     """
 
     name: str
@@ -57,6 +63,10 @@ class Tool(Generic[P, R]):
     idempotent: bool = False
     needs_approval: bool = False
     timeout: float | None = None
+    retries: int = 0
+    concurrency: int | None = None
+    rate: Rate | None = None
+    max_output: int | None = None
     origin: str = ""
 
     @overload
@@ -67,7 +77,8 @@ class Tool(Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         if current() is None:
-            return await self._run(*args, **kwargs)
+            async with self.gate:
+                return await self._run(*args, **kwargs)
 
         return await call(self, inspect.signature(self.function).bind(*args, **kwargs).arguments)
 
@@ -118,6 +129,16 @@ class Tool(Generic[P, R]):
 
         return {name: getattr(model, name) for name in type(model).model_fields}
 
+    @cached_property
+    def gate(self) -> Gate:
+        """What each call goes through; where copies of a tool differ in their bounds, each has its own."""
+        return Gate(at_once=self.concurrency, rate=self.rate)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a call may be made again by itself."""
+        return self.effect != "write" or self.idempotent
+
     @property
     def labels(self) -> Labels:
         """What the tool says of itself, and the check goes by."""
@@ -141,11 +162,18 @@ class Tool(Generic[P, R]):
 
     def as_kept(self, result: Any) -> Any:
         """`result` as a later attempt of the step will read it, so that it cannot tell the two apart."""
-        if self.gives is Any or type(result) in (str, bool, type(None)) or _is_evidence(result):
+        if type(result) is str:
+            return redact(result)
+
+        if type(result) in (bool, type(None)):
             return result
 
         try:
-            return adapter(self.gives).validate_json(Payload(result).json)
+            kept = Payload(result).json
+            if (self.gives is Any or _is_evidence(result)) and not has_hidden(kept):
+                return result
+
+            return adapter(self.gives).validate_json(kept)
         except (ValueError, TypeError, RuntimeError):
             return result
 
@@ -153,7 +181,7 @@ class Tool(Generic[P, R]):
         """Validate `arguments`, then call the function within the tool's time limit."""
         valid = self.validate(arguments)
         try:
-            async with asyncio.timeout(self.timeout):
+            async with self.gate, asyncio.timeout(self.timeout):
                 return cast("R", await self._run(**valid))
         except TimeoutError:
             raise ToolTimeout(
@@ -176,6 +204,10 @@ def tool(
     idempotent: bool = False,
     needs_approval: bool = False,
     timeout: float | None = None,
+    retries: int = 0,
+    concurrency: int | None = None,
+    rate: Rate | None = None,
+    max_output: int | None = None,
 ) -> Callable[[Callable[P, Awaitable[R]]], Tool[P, R]]: ...
 
 
@@ -201,7 +233,7 @@ async def call(tool: Tool[..., Any], arguments: Mapping[str, Any], *, call_id: s
     """
 
     async def work(record: Operation) -> Any:
-        result = _stamped(tool, await tool.invoke(arguments))
+        result = _stamped(tool, await _tried(tool, arguments, record))
         record.result = result if current() is None else tool.as_kept(result)
         return record.result
 
@@ -231,7 +263,7 @@ async def made(
     if context is not None:
         context.refuse_unchecked(tool)
 
-    fault = await _fault(call, check)
+    fault = _steered(tool) or await _fault(call, check)
 
     async def worked(record: Operation) -> R:
         if fault is not None:
@@ -239,16 +271,52 @@ async def made(
 
         return await work(record)
 
-    return await effect(
-        "tool",
-        tool.name,
-        worked,
-        restore,
-        request=dict(call.arguments),
-        once=fault is None and tool.effect == "write" and not tool.idempotent,
-        call_id=call.id,
-        effect=tool.effect,
-        returns=tool.returns,
+    try:
+        return await effect(
+            "tool",
+            tool.name,
+            worked,
+            restore,
+            request=dict(call.arguments),
+            once=fault is None and not tool.is_repeatable,
+            call_id=call.id,
+            effect=tool.effect,
+            returns=tool.returns,
+        )
+    finally:
+        # Also what it says of a failure can be from outside.
+        if context is not None and fault is None:
+            context.saw(tool)
+
+
+async def _tried(tool: Tool[..., Any], arguments: Mapping[str, Any], record: Operation) -> Any:
+    """What the tool gives; made again, within its `retries`, where it failed for a reason that may pass."""
+    for failures in range(1, 1 + (tool.retries if tool.is_repeatable else 0)):
+        try:
+            return await tool.invoke(arguments)
+        except TRANSIENT as error:
+            wait = wait_before(failures, error)
+            if wait is None:
+                raise
+
+            record.attributes["retries"] = failures
+            record.attributes["retried_after"] = redact(f"{type(error).__name__}: {error}")
+
+        await asyncio.sleep(wait)
+
+    return await tool.invoke(arguments)
+
+
+def _steered(tool: Tool[..., Any]) -> FlowRefused | None:
+    """Why the call must not be made, where what a model has read could be what wants it made."""
+    context = current()
+    why = context.refusal(tool) if context is not None else ""
+    if not why:
+        return None
+
+    return FlowRefused(
+        f"`{tool.name}` cannot be called any more in this step: {why}",
+        hint="go on without it; a definition may set `needs_approval=True` on the tool, or allow the flow with a reason",
     )
 
 
@@ -268,7 +336,7 @@ async def _fault(call: Call, check: Callable[[Mapping[str, Any]], object]) -> To
         return None
 
     comment = f": {verdict.comment}" if verdict.comment else ""
-    return ToolError(f"a person refused this call of `{call.tool.name}`{comment}")
+    return CallRefused(f"a person refused this call of `{call.tool.name}`{comment}")
 
 
 def _question(tool: Tool[..., Any]) -> str:

@@ -28,6 +28,7 @@ from agentflow.tools import Tool
 from agentflow.typeref import resolve_type, type_name
 from agentflow.validation import same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
+from agentflow.validation.flow_graph import Taint, arrivals, graph_of
 from agentflow.validation.flow_waivers import bad_waivers
 
 _keeps: ContextVar[bool] = ContextVar("keeps", default=False)
@@ -162,12 +163,33 @@ class Workflow(Step[In_contra, Out_co]):
 
     @cached_property
     def _flows(self) -> Sequence[Finding]:
+        return flows(self.spec, self._labelled, self._named_tools)
+
+    @cached_property
+    def _labelled(self) -> Mapping[str, Tool[..., Any]]:
+        """The tools by origin; of several that were made by one function, all that any of them may do."""
         tools: dict[str, Tool[..., Any]] = {}
         for tool in self.tools():
             key = tool.origin or tool.name
             tools[key] = _worse(tool, tools.get(key, tool))
 
-        return flows(self.spec, tools, self._named_tools)
+        return tools
+
+    @cached_property
+    def contents(self) -> Mapping[str, Mapping[Taint, frozenset[str]]]:
+        """What the input of each step in which a model decides can hold: kinds of content, and the tools that gave it."""
+        nodes = graph_of(self.spec, self._labelled, self._named_tools)
+        asked = [index for index, node in enumerate(nodes) if node.is_model]
+        taints: tuple[Taint, ...] = ("untrusted", "private") if asked else ()
+        found: dict[str, dict[Taint, frozenset[str]]] = {}
+        for taint in taints:
+            arrived = arrivals(nodes, taint)
+            for index in asked:
+                if arrived[index]:
+                    sources = frozenset(arrival.tool.key for arrival in arrived[index])
+                    found.setdefault(nodes[index].id, {})[taint] = sources
+
+        return found
 
     def tools(self) -> Iterator[Tool[..., Any]]:
         """The tools that the steps can call, with those of sub-workflows."""

@@ -90,7 +90,14 @@ def run(
     refuse_unpriced(workflow, settings)
     runner = runner_of(workflow, run_id or new_run_id(workflow.name), settings)
     runner.input = checked
-    runner.begin(checked, VERSION, dict(attributes or {}), to_data(workflow.spec), bound_data(workflow.bound))
+    runner.begin(
+        checked,
+        VERSION,
+        dict(attributes or {}),
+        to_data(workflow.spec),
+        bound_data(workflow.bound),
+        nonce=secrets.token_hex(8),
+    )
     return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
 
 
@@ -137,6 +144,7 @@ def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> 
         model=settings.model,
         root=settings.root,
         shared=shared if pool is None else {**shared, "models": pool},
+        contents=workflow.contents,
         observers=settings.observers,
         scope=settings.scope,
     )

@@ -283,6 +283,49 @@ def show(run: RunName, as_json: AsJson = False) -> None:
     raise typer.Exit(show_run(run, as_json=as_json))
 
 
+tools = typer.Typer(
+    help="The tools of the project: list them, or try one by hand.", invoke_without_command=True
+)
+app.add_typer(tools, name="tools")
+
+
+@tools.callback()
+def tools_here(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the tools of the project with their labels and limits."""
+    from agentflow.cli.tooling import list_tools
+
+    if context.invoked_subcommand is None:
+        raise typer.Exit(list_tools(None, as_json=as_json))
+
+
+@tools.command("list")
+def tools_list(
+    name: Annotated[str | None, typer.Argument(metavar="NAME")] = None, as_json: AsJson = False
+) -> None:
+    """List the tools of the project, or show all of one: what it does, its labels, limits and arguments."""
+    from agentflow.cli.tooling import list_tools
+
+    raise typer.Exit(list_tools(name, as_json=as_json))
+
+
+@tools.command("call")
+def tools_call(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input", help="A JSON file with the arguments; `-` is standard input.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it writes.")] = False,
+    no_input: NoInput = False,
+    as_json: AsJson = False,
+) -> None:
+    """Call a tool once, by hand, and show what it gives; nothing of it is kept in the journal."""
+    from agentflow.cli.tooling import Trial, call_tool
+
+    trial = Trial(name=name, words=words or (), input_file=input_file, is_sure=yes)
+    raise typer.Exit(call_tool(trial, Options(as_json=as_json, interactive=not no_input)))
+
+
 def run_launcher() -> None:
     """Run the command line; errors are told in words, never as a traceback."""
     as_json = "--json" in sys.argv[1:]

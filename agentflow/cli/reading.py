@@ -16,30 +16,32 @@ STDIN = "-"
 
 def read_input(workflow: Workflow[Any, Any], words: Sequence[str], file: str | None) -> Any:
     """The input of a run, from a JSON file, `key=value` words, or one word of plain text."""
-    given: Any = _from_file(file) if file is not None else {}
-    pairs = [word for word in words if "=" in word]
-    texts = [word for word in words if "=" not in word]
+    given: Any = from_file(file) if file is not None else {}
     if workflow.takes is str:
         return " ".join(words).removeprefix("text=") or given
 
-    if texts:
-        raise InputInvalid(
-            f"workflow `{workflow.name}`", [f"`{texts[0]}` is no `key=value`"], hint='write question="..."'
-        )
-
+    pairs = pairs_of(f"workflow `{workflow.name}`", words)
     if not pairs:
         return given
 
-    keys = [pair.partition("=")[0] for pair in pairs]
-    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
-        raise InputInvalid(f"workflow `{workflow.name}`", [f"`{twice[0]}` is given twice"])
-
     hints = _hints(workflow.takes)
-    values = {key: _value(text, hints.get(key)) for key, _, text in (pair.partition("=") for pair in pairs)}
+    values = {key: _value(text, hints.get(key)) for key, text in pairs.items()}
     return {**cast("dict[str, Any]", given), **values} if isinstance(given, dict) else values
 
 
-def _from_file(file: str) -> Any:
+def pairs_of(what: str, words: Sequence[str]) -> dict[str, str]:
+    """The `key=value` words that are given to `what`."""
+    if texts := [word for word in words if "=" not in word]:
+        raise InputInvalid(what, [f"`{texts[0]}` is no `key=value`"], hint='write question="..."')
+
+    keys = [word.partition("=")[0] for word in words]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise InputInvalid(what, [f"`{twice[0]}` is given twice"])
+
+    return {key: text for key, _, text in (word.partition("=") for word in words)}
+
+
+def from_file(file: str) -> Any:
     name = "standard input" if file == STDIN else f"`{file}`"
     try:
         raw = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()

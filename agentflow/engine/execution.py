@@ -37,6 +37,7 @@ async def execute(runner: Runner, activation: Activation) -> None:
         model=runner.model,
         root=runner.root,
         recorder=recorder,
+        mark=runner.mark,
     )
     try:
         with entered(context), runner.scope(activation.id, attempt) if runner.scope else nullcontext():

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from agentflow.events import ErrorInfo
 from agentflow.exceptions import AgentflowError
+from agentflow.secrets import redact
 
 
 class Delta(NamedTuple):
@@ -21,7 +22,9 @@ def error_info(error: BaseException, *, kind: str = "") -> ErrorInfo:
     trace = "" if isinstance(error, AgentflowError) else _trace(error)
     hint = error.hint if isinstance(error, AgentflowError) else ""
     kind = kind or type(error).__name__
-    return ErrorInfo(kind=kind, message=str(error), hint=hint, traceback=trace, base=_base(error))
+    return ErrorInfo(
+        kind=kind, message=redact(str(error)), hint=redact(hint), traceback=redact(trace), base=_base(error)
+    )
 
 
 def _base(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
 from agentflow.engine.budget import NOTHING, Hold
+from agentflow.engine.contents import Contents
 from agentflow.engine.notices import Delta, error_info
 from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of, kind_of
 from agentflow.engine.state import Activation, where_of
@@ -21,6 +22,7 @@ from agentflow.engine.writing import written
 from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
 from agentflow.exceptions import EffectInDoubt, RunError, ToolUnchecked
 from agentflow.tools import Tool
+from agentflow.validation.flow_graph import Taint
 
 if TYPE_CHECKING:
     from agentflow.engine.runner import Runner
@@ -43,6 +45,7 @@ class StepRecorder:
         self._asked: Counter[bytes] = Counter()
         self._holds: dict[str, Hold] = {}
         self._served: dict[bytes, Entry] = {}
+        self._contents = Contents(runner.contents.get(where_of(activation.id), {}))
         # The step's own time limit, where it has one.
         self.limit: asyncio.Timeout | None = None
         self._left, self._pauses = 0.0, 0
@@ -60,6 +63,9 @@ class StepRecorder:
         is_scope: bool = False,
     ) -> Operation | Outcome:
         self._refuse_late()
+        if kind == "chat":
+            self._contents.count_seen()
+
         asked = None if request is None else written(request, f"what `{name}` was asked")
         parent = _open.get() if _open.get() in self._parents else ""
         as_keyed = kind_of(kind, once=once)
@@ -257,6 +263,22 @@ class StepRecorder:
             f"`{tool.name}` was not called in step `{where}`: {how}",
             hint=f'name the tool where the step is defined, or allow it: `allow=[Flow("unchecked-tool", step="{where}", because="...")]`',
         )
+
+    def refusal(self, tool: Tool[..., Any]) -> str:
+        where = where_of(self._activation.id)
+        if self._activation.node.kind not in ("planner", "agent"):
+            return ""
+
+        return self._contents.refusal(tool, lambda kind: self._runner.waivers.reason(kind, where))
+
+    def saw(self, tool: Tool[..., Any]) -> None:
+        self._contents.saw(tool)
+
+    def count_seen(self) -> None:
+        self._contents.count_seen()
+
+    def has_read(self, taint: Taint) -> bool:
+        return self._contents.has(taint)
 
     def key(self) -> str:
         step = f"{self._runner.run_id}:{self._activation.id}"

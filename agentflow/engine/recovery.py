@@ -53,6 +53,7 @@ def recover(runner: Runner, events: Sequence[Event]) -> None:
     assert isinstance(started, RunStarted)
     runner.history = events
     runner.input = _input(started.input, runner.program.takes)
+    runner.nonce = started.nonce
     reading = _Reading(runner, started)
     for before, event in zip((started, *events), events, strict=False):
         reading.read(before, event)

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from agentflow.engine.budget import Account, Ledger
 from agentflow.engine.commands import carry_out
+from agentflow.engine.contents import Sources
 from agentflow.engine.execution import execute
 from agentflow.engine.graph import Program, Work
 from agentflow.engine.notices import Delta
@@ -46,6 +47,7 @@ from agentflow.events import (
 )
 from agentflow.exceptions import InputInvalid, ProjectError, RunError
 from agentflow.journal import Journal
+from agentflow.marking import mark_of
 from agentflow.validation.flow_waivers import Waivers
 from agentflow.version import VERSION
 
@@ -98,6 +100,7 @@ class Runner:
         root: Path | None = None,
         artifacts: Path | None = None,
         shared: dict[str, Any] | None = None,
+        contents: Mapping[str, Sources] | None = None,
         observers: Sequence[Observer] = (),
         scope: Scope | None = None,
         clock: Callable[[], int] = time.time_ns,
@@ -107,6 +110,8 @@ class Runner:
         self.artifacts = artifacts or self.root / "traces" / "artifacts"
         self.shared: dict[str, Any] = dict(shared or {})
         self.files: dict[str, str] = {}
+        self.contents = contents or {}
+        self.nonce = ""
         self.observers = list(observers)
         self.clock = clock
         self.state: State = empty()
@@ -147,8 +152,10 @@ class Runner:
         attributes: dict[str, str] | None = None,
         spec: Any = None,
         bound: Any = None,
+        nonce: str = "",
     ) -> None:
-        """Make this a new run on `value`, which fits the workflow's input type."""
+        """Make this a new run on `value`, which fits the workflow's input type; `nonce` is a random number."""
+        self.nonce = nonce
         try:
             given = written(value, "it")
         except RunError as error:
@@ -166,12 +173,21 @@ class Runner:
             version=version,
             attributes=attributes or {},
             bound=bound,
+            nonce=nonce,
         )
 
     @cached_property
     def waivers(self) -> Waivers:
         """What the definition allows; looked at only where a tool comes that the check did not see."""
         return Waivers(self.program.spec)
+
+    @property
+    def mark(self) -> str:
+        """What text from outside is marked with: random, and the same when the run is taken up again.
+
+        A run of 0.1.0 was begun without, and goes on so: its models are asked what they were asked.
+        """
+        return mark_of(f"{self.run_id}:{self.nonce}") if self.nonce else ""
 
     @property
     def ledger(self) -> Ledger:

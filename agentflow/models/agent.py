@@ -26,6 +26,7 @@ from agents import Tool as SdkTool
 from agents.mcp import MCPServer
 from agents.tool_context import ToolContext
 
+from agentflow.context import current
 from agentflow.evidence import Evidence
 from agentflow.exceptions import (
     GuardrailTripped,
@@ -35,6 +36,7 @@ from agentflow.exceptions import (
     ModelUnreachable,
     ProjectError,
 )
+from agentflow.marking import notice, random_mark
 from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
@@ -90,11 +92,16 @@ class AgentSpec:
     mcp_servers: tuple[MCPServer, ...] = ()
 
 
+def _mark() -> str:
+    context = current()
+    return context.mark if context is not None else random_mark()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentCall:
     """What an agent is asked. `model` is what its agents inherit; `settings` and `max_turns` go before its own.
 
-    `first_number` is the number that the first piece of evidence gets.
+    `first_number` is the number that the first piece of evidence gets; what is not trusted is told between `mark`s.
     """
 
     spec: AgentSpec
@@ -103,6 +110,7 @@ class AgentCall:
     settings: Settings | None = None
     max_turns: int | None = None
     first_number: int = 1
+    mark: str = field(default_factory=_mark)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +138,7 @@ async def run_agent(call: AgentCall, pool: ModelPool) -> AgentResult:
 
     Raises `ModelTurnsExceeded`, `GuardrailTripped` and the errors of models.
     """
-    shared = _Shared(pool=pool, model=call.model, calls=Calls(call.first_number))
+    shared = _Shared(pool=pool, model=call.model, calls=Calls(call.first_number, call.mark))
     spec = replace(
         call.spec,
         settings=call.settings or call.spec.settings,
@@ -152,6 +160,7 @@ class _Run:
         self._outer = copy_context()
         self._specs: dict[str, AgentSpec] = {}
         self._agents: dict[str, Agent[Any]] = {}
+        self._tools: dict[str, Tool[..., Any]] = {}
         self._call_ids: set[str] = set()
 
     async def perform(self, text: str, **attributes: Any) -> tuple[Any, str]:
@@ -242,7 +251,7 @@ class _Run:
                 run=self,
                 name=spec.name,
                 handoff_description=spec.description or None,
-                instructions=spec.instructions or None,
+                instructions=self._instructed(spec),
                 tools=[
                     *(self._tool(tool, spec) for tool in spec.tools),
                     *map(self._asking, spec.agents_as_tools),
@@ -260,7 +269,22 @@ class _Run:
 
         return self._agents[spec.name]
 
+    def _instructed(self, spec: AgentSpec) -> str | None:
+        """The instructions, with what the marks mean where some may come."""
+        mark = self.shared.calls.mark
+        is_marked = bool(mark) and (mark in self._text + spec.instructions or _reaches_out(self._spec))
+        return "\n\n".join(filter(None, (spec.instructions, notice(mark) if is_marked else ""))) or None
+
+    def offers(self, name: str) -> bool:
+        """Whether a model is still shown the tool of that name.
+
+        It stays known to the SDK, which would fail the whole run where a tool that it has disabled is called.
+        """
+        tool, context = self._tools.get(name), current()
+        return tool is None or context is None or not context.refusal(tool)
+
     def _tool(self, tool: Tool[..., Any], spec: AgentSpec) -> SdkTool:
+        self._tools[tool.name] = tool
         if isinstance(tool, HasScreen):
             refuse_model(tool, self.model(spec).ref)
             return computer_tool(tool, self.shared.calls, lambda: self.active.within)
@@ -342,6 +366,11 @@ class _Run:
         self.shared.calls.begin_turn([call.call_id for call in calls])
 
 
+def _reaches_out(spec: AgentSpec) -> bool:
+    has_own = bool(spec.tools or spec.mcp_servers or spec.agents_as_tools)
+    return has_own or any(map(_reaches_out, spec.handoffs))
+
+
 def _servers(spec: AgentSpec) -> Iterator[MCPServer]:
     yield from spec.mcp_servers
     for other in spec.handoffs:
@@ -395,6 +424,10 @@ class _ActivatedModel(Model):
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         activation = await self._run.activate(self._spec)
         request = bound(args, kwargs)
+        if (context := current()) is not None:
+            context.count_seen()
+
+        request["tools"] = [tool for tool in request["tools"] if self._run.offers(tool.name)]
         self._run.offered = offered(request)
         response = await activation.within(answered(self._model, request))
         self._run.count(response)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, TypeVar, cast
 
 from agentflow.context import Operation, Outcome, effect
@@ -13,6 +15,7 @@ from agentflow.evidence import Evidence, numbered
 from agentflow.exceptions import (
     AgentflowError,
     BudgetExhausted,
+    CallRefused,
     EffectInDoubt,
     JournalError,
     RunCancelled,
@@ -22,10 +25,12 @@ from agentflow.exceptions import (
     ToolError,
     ToolUnchecked,
 )
+from agentflow.marking import marked
 from agentflow.models.turn import Turn
 from agentflow.tools import Call, Tool, call, made
 
 E = TypeVar("E", bound=Exception)
+_MOST_SHOWN = 30_000  # characters of a result, where its tool does not say
 
 # A model must not get to talk its way around these: they end the step.
 STOPS = (
@@ -55,7 +60,8 @@ class Use:
 class Calls:
     """The calls of one agent and of those it hands over to: their evidence carries running numbers."""
 
-    def __init__(self, first_number: int) -> None:
+    def __init__(self, first_number: int, mark: str) -> None:
+        self.mark = mark
         self.evidence: list[Evidence] = []
         self.stopped_by: Exception | None = None
         self.turn = Turn()
@@ -67,7 +73,7 @@ class Calls:
 
     def below(self) -> Calls:
         """The calls of an agent that is called in this turn: its numbers go on from before the turn."""
-        return Calls(self._first_number + self.turn.told)
+        return Calls(self._first_number + self.turn.told, self.mark)
 
     async def use(self, use: Use) -> Any:
         """Do a call and return what the model shall read of it; only what ends the step is raised."""
@@ -79,27 +85,36 @@ class Calls:
                 if isinstance(error, STOPS):
                     raise self.stopping(error) from None
 
-                return told(use.tool.name, error)
+                text = told(use.tool.name, error)
+                return text if isinstance(error, CallRefused) else self._as_said(use.tool, text)
 
             await turn.reached(use.call_id)
-            return self.shown(value) if use.foreign is None else value
+            return self.shown(value, use.tool) if use.foreign is None else value
+
+    def _as_said(self, tool: Tool[..., Any], text: str) -> str:
+        """What a tool said; also an error can be in the words of a page or a server."""
+        return marked(text, self.mark) if tool.returns == "untrusted" else text
 
     def stopping(self, error: E) -> E:
         """Remember what ends the step: the SDK passes on its own words for it instead."""
         self.stopped_by = self.stopped_by or error
         return error
 
-    def shown(self, value: Any) -> str:
-        """`value` as the model reads it; evidence gets its numbers here."""
-        if isinstance(value, str):
-            return value
-
-        # The order of a set is another one in each process.
-        value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+    def shown(self, value: Any, tool: Tool[..., Any] | None = None) -> str:
+        """`value`, which `tool` or an agent gave, as the model reads it; evidence gets its numbers here."""
+        most = _MOST_SHOWN if tool is None or tool.max_output is None else tool.max_output
         passages = _passages(value)
-        data = numbered(passages, self._first_number + len(self.evidence)) if passages else jsonable(value)
-        self.evidence += passages
-        return json.dumps(data, ensure_ascii=False)
+        text = self._numbered(passages, most) if passages else shortened(as_text(value), most)
+        return text if tool is None else self._as_said(tool, text)
+
+    def _numbered(self, passages: list[Evidence], most: int) -> str:
+        """As many of `passages` as fit into `most` characters, but at least one."""
+        first = self._first_number + len(self.evidence)
+        lines = [json.dumps(item, ensure_ascii=False) for item in numbered(passages, first)]
+        lengths = accumulate(len(line) + 2 for line in lines)
+        count = max(1, sum(length <= most for length in lengths))
+        self.evidence += passages[:count]
+        return f"[{', '.join(lines[:count])}]"
 
     def take_over(self, below: Calls, answer: Any = "") -> Any:
         """Add the evidence of an agent that was called; its answer with marks that fit the new numbers comes back."""
@@ -158,6 +173,25 @@ def _arguments(use: Use) -> dict[str, Any]:
         raise ToolArgumentsInvalid(f"the arguments of `{use.tool.name}` are not a JSON object")
 
     return cast("dict[str, Any]", arguments)
+
+
+def as_text(value: Any) -> str:
+    """A tool's result as text."""
+    if isinstance(value, str):
+        return value
+
+    # The order of a set is another one in each process.
+    value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+    return json.dumps(jsonable(value), ensure_ascii=False)
+
+
+def shortened(text: str, most: int) -> str:
+    """The beginning of a text that is longer than `most` characters, with what it was cut from."""
+    if len(text) <= most:
+        return text
+
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{text[:most]} ... (the first {most:,} of {len(text):,} characters; sha256:{digest[:12]})"
 
 
 def _passages(value: Any) -> list[Evidence]:

@@ -45,9 +45,11 @@ from openai.types.responses import (
     ResponseUsage,
 )
 
+from agentflow.marking import unmarked
 from agentflow.models.catalog import EMBEDDED, OPENAI_URL, ModelRef
 from agentflow.models.errors import missing_key
 from agentflow.models.output import Output
+from agentflow.secrets import hide
 
 if TYPE_CHECKING:
     from agentflow.models.embedded.brain import Exchange, Reply, ToolResult
@@ -315,12 +317,15 @@ def _results(items: list[dict[str, Any]]) -> tuple[ToolResult, ...]:
 
 
 def _text(content: Any) -> str:
-    """The text of a message's or a result's content, which is a string or a list of parts."""
+    """The text of a message's or a result's content, which is a string or a list of parts.
+
+    The embedded model follows no instructions, wherever they stand: it reads text from outside without its marks.
+    """
     if isinstance(content, str):
-        return content
+        return unmarked(content)
 
     parts: list[Any] = content if isinstance(content, list) else [content]
-    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+    return unmarked("\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping)))
 
 
 def _replied(reply: Reply, calls_before: int) -> list[TResponseOutputItem]:
@@ -358,6 +363,7 @@ def sdk_model(
     if not key and ref.base_url is None:
         raise missing_key(ref.name, ref.key_env or "OPENAI_API_KEY")
 
+    hide(ref.key_env or "OPENAI_API_KEY", key)
     # A server of one's own often asks for no key, but the client insists on sending one.
     client = AsyncOpenAI(
         api_key=key or "none", base_url=ref.base_url or OPENAI_URL, timeout=timeout, max_retries=max_retries

@@ -41,6 +41,7 @@ from agentflow.models.sdk import (
     offered,
     shown_schema,
 )
+from agentflow.secrets import redact_within
 
 Emit = Callable[[TResponseStreamEvent], None]
 # Reasons that servers of the Responses API give for answers that they broke off.
@@ -82,6 +83,8 @@ class TracedModel(Model):
         return self.inner.get_retry_advice(request)
 
     async def _call(self, request: Request, emit: Emit | None) -> ModelResponse:
+        request = _without_secrets(request)
+
         async def work(record: Operation) -> ModelResponse:
             return await self._recorded(_limited(self.ref, request, record), emit, record)
 
@@ -250,6 +253,12 @@ def _usage(usage: ResponseUsage | None) -> Usage:
         input_tokens_details=usage.input_tokens_details,
         output_tokens_details=usage.output_tokens_details,
     )
+
+
+def _without_secrets(request: Request) -> Request:
+    """No model is told a secret: what is sent is what is recorded."""
+    said = redact_within(request["input"])
+    return {**request, "system_instructions": redact_within(request["system_instructions"]), "input": said}
 
 
 def _asked(request: Request) -> dict[str, Any]:

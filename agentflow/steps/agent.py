@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentflow.context import Context
 from agentflow.evidence import Answer, Evidence, cite, evidence_in
+from agentflow.marking import marked
 from agentflow.path import Step, caller
 from agentflow.spec import Budget, StepSpec
 from agentflow.steps.function import Limits, Retries, retry_policy
@@ -94,9 +95,11 @@ class Agent(Step[A, B]):
         from agentflow.models.agent import AgentCall, run_agent  # loads the SDK
 
         given = evidence_in(value)
+        # All of the input is told as text from outside where some of it can be; else only the evidence that is.
+        outer = ctx.mark if ctx.has_read("untrusted") else ""
         call = AgentCall(
-            spec=self.described(value),
-            text=input_text(value),
+            spec=self.described(value, mark=outer),
+            text=marked(input_text(value, mark="" if outer else ctx.mark), outer),
             model=self.model or ctx.model,
             first_number=len(given) + 1,
         )
@@ -109,11 +112,11 @@ class Agent(Step[A, B]):
 
         return result.output
 
-    def described(self, value: Any) -> AgentSpec:
-        """The agent as the models layer runs it, its prompt filled from `value`."""
+    def described(self, value: Any, *, mark: str = "") -> AgentSpec:
+        """The agent as the models layer runs it, its prompt filled from `value`, with marks where one is given."""
         from agentflow.models.agent import AgentSpec  # loads the SDK
 
-        instructions = fill(self.prompt, value)
+        instructions = fill(self.prompt, value, mark=mark)
         if self.gives is Answer:
             instructions = f"{instructions}\n\n{CITE_INSTRUCTIONS}".strip()
 
@@ -127,8 +130,8 @@ class Agent(Step[A, B]):
             model=self.model or None,
             settings=self.settings or None,
             max_turns=self.max_turns,
-            handoffs=tuple(agent.described(value) for agent in self.handoffs),
-            agents_as_tools=tuple(agent.described(value) for agent in self.agents_as_tools),
+            handoffs=tuple(agent.described(value, mark=mark) for agent in self.handoffs),
+            agents_as_tools=tuple(agent.described(value, mark=mark) for agent in self.agents_as_tools),
             input_guardrails=self.input_guardrails,
             output_guardrails=self.output_guardrails,
             mcp_servers=self.mcp_servers,

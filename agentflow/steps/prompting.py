@@ -11,6 +11,7 @@ from typing import Any, cast, get_type_hints
 
 from agentflow.evidence import Evidence, fields_of, numbered
 from agentflow.exceptions import DefinitionError, Problem
+from agentflow.marking import marked
 from agentflow.path import Place
 from agentflow.typeref import cases, class_of
 
@@ -86,12 +87,18 @@ def _said(type_: Any, class_: type | None) -> Iterable[str]:
     return cast("Iterable[str]", getattr(class_, "model_fields", None) or getattr(class_, "_fields", ()))
 
 
-def fill(prompt: str, value: Any) -> str:
-    """The prompt with each `{field}` replaced by that field of the value, and `{{field}}` by plain `{field}`."""
+def fill(prompt: str, value: Any, *, mark: str = "") -> str:
+    """The prompt with each `{field}` replaced by that field of the value, and `{{field}}` by plain `{field}`.
+
+    With a `mark` each field is told as text from outside.
+    """
     known = {"text": value} if isinstance(value, str) else _fields_of(value)
 
     def filled(match: re.Match[str]) -> str:
-        return _as_text(known[match[1]]) if match[1] in known else match[0]
+        if match[1] not in known:
+            return match[0]
+
+        return marked(_as_text(known[match[1]]), mark)
 
     # In one pass over the prompt's own text: braces inside a value are left as they are.
     parts = _PLAIN.split(prompt)
@@ -114,8 +121,11 @@ def task_text(value: Any) -> str:
     return "\n".join(lines + [f"{name}: {_as_text(item)}" for name, item in known.items()]) or _as_text(value)
 
 
-def input_text(value: Any) -> str:
-    """A value as the JSON that a model reads; evidence in it is numbered from 1 through the whole value."""
+def input_text(value: Any, *, mark: str = "") -> str:
+    """A value as the JSON that a model reads; evidence in it is numbered from 1 through the whole value.
+
+    Evidence that is not trusted is marked with `mark`, where one is given.
+    """
     if isinstance(value, str):
         return value
 
@@ -125,7 +135,7 @@ def input_text(value: Any) -> str:
         nonlocal count
         if isinstance(item, Evidence):
             count += 1
-            return numbered([item], count)[0]
+            return numbered([item], count, mark=mark)[0]
 
         if isinstance(item, list | tuple):
             return [render(x) for x in cast("Sequence[Any]", item)]

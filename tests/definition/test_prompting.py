@@ -13,6 +13,7 @@ from agentflow import Evidence
 from agentflow.steps.prompting import field_names, fill, fillable, input_text, placeholders, task_text
 from tests.definition.sound import Again, Euro, Point, Row
 from tests.definition.stock import Note, Notes, Question
+from tests.naming import named
 
 
 class Model(BaseModel):
@@ -66,7 +67,7 @@ def test_doubled_braces_become_plain_ones() -> None:
         (dict[str, str], None),
         (Any, None),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_a_prompt_may_name(type_: Any, names: set[str] | None) -> None:
     """The fields of a type are known for text and classes with annotations, and for nothing else."""
@@ -92,7 +93,7 @@ def test_what_a_prompt_may_name(type_: Any, names: set[str] | None) -> None:
         (Question | Any, None),
         (object, None),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_a_prompt_is_filled_with(type_: Any, names: set[str] | None) -> None:
     """Exactly the fields that values of a type have; nothing is known of mappings and of types that say nothing."""

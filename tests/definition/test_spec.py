@@ -48,6 +48,7 @@ from tests.definition.sound import (
     total,
     two,
 )
+from tests.naming import named
 
 HERE = Place("flow.yaml", 1)
 
@@ -199,7 +200,7 @@ def _base(**changes: Any) -> Workflow[Any, Any]:
         {"timeout": 5},
         {"more": [total >> last], "end": last},
     ],
-    ids=str,
+    ids=named,
 )
 def test_the_digest_changes_with_the_definition(change: dict[str, Any]) -> None:
     """A prompt, a bound, a budget, a limit or an edge that is another makes another digest."""
@@ -258,7 +259,7 @@ GOOD: dict[str, Any] = {
         ({"budget": 3}, "`budget`"),
         ({"budget": {"usd": "much"}}, "`usd` is 'much'"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_file_that_is_wrong_says_where(change: dict[str, Any], text: str) -> None:
     """Whatever stands in a file, what is wrong with it is one clear error that names the place."""
@@ -358,7 +359,7 @@ def test_limits_that_mean_nothing_are_refused() -> None:
         (StepSpec(id="one", kind="workflow"), "has no `workflow`"),
         (StepSpec(id="one", kind="agent", options={"guardrails": ["g"]}), "only be given in Python"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_step_that_cannot_be_made_is_refused(spec: StepSpec, text: str) -> None:
     """An option that does not fit, or a type that the function does not have, is said by name."""

@@ -26,6 +26,7 @@ from agentflow.exceptions import ProjectError
 from agentflow.typeref import assignable, cases, is_instance, item_type, resolve_type, short_name, type_name
 from tests.definition.sound import Again, Big, Euro, Numbered, Point, Row
 from tests.definition.stock import Note, Notes, Revision
+from tests.naming import named
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -296,7 +297,7 @@ IS: list[tuple[Any, Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "type_", "is_"), IS, ids=str)
+@pytest.mark.parametrize(("value", "type_", "is_"), IS, ids=named)
 def test_what_a_value_is(value: Any, type_: Any, is_: bool) -> None:
     """A value is of a case by its class and, in containers, by its items."""
     assert is_instance(value, type_) is is_

@@ -75,6 +75,9 @@ def test_an_owner_from_before_the_machine_was_started() -> None:
         changed(3, "-1"),
         "/" * 5,
     ],
+    ids=range(
+        8
+    ),  # the owners hold the number of this process: several that share the tests must name them alike
 )
 def test_elsewhere_only_time_tells(owner: str) -> None:
     """Of another machine, of another container, and of a name of another kind nothing is sure."""

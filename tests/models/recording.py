@@ -13,6 +13,7 @@ from typing import Any
 from agentflow.context import Context, Demand, Operation, OperationKind, Outcome, Verdict, entered
 from agentflow.events import ErrorInfo, Payload
 from agentflow.exceptions import AgentflowError
+from agentflow.marking import mark_of
 
 _inside: ContextVar[Kept | None] = ContextVar("inside", default=None)
 
@@ -126,6 +127,16 @@ class Recording:
 
     def refuse_unchecked(self, tool: Any) -> None: ...
 
+    def refusal(self, tool: Any) -> str:
+        return ""
+
+    def saw(self, tool: Any) -> None: ...
+
+    def count_seen(self) -> None: ...
+
+    def has_read(self, taint: Any) -> bool:
+        return False
+
     def is_bounded(self) -> bool:
         return self.granted is not None
 
@@ -183,7 +194,14 @@ def recorded(
     recording = Recording(refuse=refuse, known=known or {}, person=person, granted=granted)
     recording.things.update(shared or {})
     inside = Context(
-        run_id="run", step="step", attempt=1, input=None, model=model, root=Path(), recorder=recording
+        mark=mark_of("a run"),
+        run_id="run",
+        step="step",
+        attempt=1,
+        input=None,
+        model=model,
+        root=Path(),
+        recorder=recording,
     )
     with entered(inside):
         yield recording

@@ -40,6 +40,7 @@ from agentflow.exceptions import (
     ToolArgumentsInvalid,
     ToolError,
 )
+from agentflow.marking import unmarked
 from agentflow.models.agent import AgentCall, AgentResult, AgentSpec, run_agent
 from agentflow.models.calls import all_required
 from agentflow.models.pool import ModelPool
@@ -133,7 +134,7 @@ async def test_a_tool_is_called_and_its_result_told(api: str) -> None:
     assert (result.output, result.agent) == ("three", "adder")
     assert (result.usage["requests"], result.usage["input_tokens"]) == (2, 22)
     assert server.requests[0].tools == ["add"]
-    assert results(server.requests[1]) == ["3"]
+    assert list(map(unmarked, results(server.requests[1]))) == ["3"]
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -293,7 +294,8 @@ async def test_evidence_is_numbered_through_the_run() -> None:
         spec = AgentSpec(name="a", tools=(find,), agents_as_tools=(helper,))
         result = await run_agent(AgentCall(spec=spec, text="go", model=model, first_number=5), pool)
 
-    shown = [json.loads(text) for r in (server.requests[1], server.requests[3]) for text in results(r)[-1:]]
+    told = [text for r in (server.requests[1], server.requests[3]) for text in results(r)[-1:]]
+    shown = [json.loads(unmarked(text)) for text in told]
     assert [[item["n"] for item in items] for items in shown] == [[5, 6], [7, 8]]
     assert shown[0][0] == {
         "n": 5,
@@ -321,6 +323,14 @@ async def test_failures_of_tools_are_told_to_the_model_and_recorded() -> None:
 
     assert result.output == "never mind"
     by_broken, by_picky, by_add, by_text = results(server.requests[2])
+    # What a tool says may come from outside, what is said of a call that was not made does not.
+    assert [text.startswith("<untrusted-") for text in results(server.requests[2])] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    by_broken, by_picky = unmarked(by_broken), unmarked(by_picky)
     assert by_broken == "`broken` failed: ZeroDivisionError: no luck"
     assert by_picky == "the index is empty\nhint: add files to it"
     assert by_add.startswith("the arguments of `add` do not fit: `a`")
@@ -364,7 +374,7 @@ async def test_servers_that_reuse_call_ids_are_put_up_with(call_id: str) -> None
         spec = AgentSpec(name="a", tools=(add,))
         await run_agent(AgentCall(spec=spec, text="go", model=model), pool)
 
-    assert results(server.requests[2]) == ["3", "7"]
+    assert list(map(unmarked, results(server.requests[2]))) == ["3", "7"]
 
 
 async def test_outside_of_a_run_nobody_is_asked() -> None:
@@ -372,7 +382,7 @@ async def test_outside_of_a_run_nobody_is_asked() -> None:
     async with serving([calls("pay", amount=5), "paid"]) as (server, pool, model):
         await run_agent(AgentCall(spec=AgentSpec(name="a", tools=(pay,)), text="go", model=model), pool)
 
-    assert results(server.requests[1]) == ["paid 5"]
+    assert list(map(unmarked, results(server.requests[1]))) == ["paid 5"]
 
 
 async def test_approval_is_asked_for_the_exact_arguments() -> None:
@@ -397,7 +407,7 @@ async def test_approval_is_asked_for_the_exact_arguments() -> None:
         ("pay", {"amount": 50}),
     ]
     assert recording.asked[0][2] == "Call `pay`? Pay somebody."
-    assert paid == "paid 5"
+    assert unmarked(paid) == "paid 5"
     assert refused == "a person refused this call of `pay`: too much"
     assert "do not fit" in invalid
     made = {kept.request["amount"]: kept for kept in recording.kept if kept.operation.name == "pay"}

@@ -16,6 +16,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from agentflow.context import Verdict, current
 from agentflow.evidence import Answer, Evidence
 from agentflow.exceptions import ToolError
+from agentflow.marking import unmarked
 from agentflow.models.agent import AgentCall, AgentSpec, run_agent
 from agentflow.models.pool import ModelPool
 from agentflow.steps.planner import Planner
@@ -220,7 +221,7 @@ async def test_marks_of_an_agent_that_was_called_fit_the_numbers_of_its_caller()
 
     told = [m["content"] for m in done.requests[-1].messages if m.get("role") == "tool"]
     assert told[0] == "cats are known [1], see [2]"
-    assert [passage["n"] for passage in json.loads(told[1])] == [3, 4]
+    assert [passage["n"] for passage in json.loads(unmarked(told[1]))] == [3, 4]
     assert told[2] == "dogs are known [5], see [6]"
     assert [text for text, _, _ in done.output[3]] == ["cat x", "cat y", "owl x", "owl y", "dog x", "dog y"]
 

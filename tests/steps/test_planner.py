@@ -37,6 +37,7 @@ from agentflow.exceptions import (
     RunRejected,
     RunWaiting,
 )
+from agentflow.marking import unmarked
 from agentflow.models.pool import ModelPool
 from tests.models.recording import Recording, recorded
 
@@ -177,7 +178,7 @@ async def test_what_goes_wrong_is_told_to_the_model_which_plans_again() -> None:
     assert "there is no tool `fnd`; there are: find, open_page, pay" in seen["c1"]["error"]
     assert "`query`" in seen["c2"]["error"]
     assert "`find` takes `query`, `limit`" in seen["c2"]["error"]
-    assert seen["c3"]["error"] == "the page is broken try another"
+    assert unmarked(seen["c3"]["error"]) == "the page is broken try another" != seen["c3"]["error"]
     assert calls.seen == [("open_page", "http://broken"), ("find", "b")]
     assert len(result.unwrap()) == 1
 
@@ -218,7 +219,7 @@ async def test_calls_that_need_a_person_ask_at_the_same_time() -> None:
 
     seen = {o["id"]: o for o in told(model, 1)["observations"]}
     assert calls.seen == [("pay", 5)]
-    assert (seen["c5"]["text"], seen["c50"]["error"]) == (
+    assert (unmarked(seen["c5"]["text"]), seen["c50"]["error"]) == (
         "paid",
         "a person refused this call of `pay`: too much",
     )

@@ -268,7 +268,7 @@ async def test_each_way_of_sending_is_asked_about(
     """Scripts, workers, windows, frames, and forms that delete by a mere GET are held back and shown as they are."""
     person = Person(yes=False)
     ended = await run_to_end(visiting(browser, pressed(button)), 1, approve=person)
-    assert ended.output.startswith("ToolError: a person refused")
+    assert ended.output.startswith("CallRefused: a person refused")
     assert [(a["method"], a["url"], a["content"]) for a in person.asked] == [(method, HOST + path, content)]
     assert [c.path for c in desk.came if c.path == path] == []
 

@@ -828,6 +828,16 @@ class Recorder:
 
     def refuse_unchecked(self, tool: Any) -> None: ...
 
+    def refusal(self, tool: Any) -> str:
+        return ""
+
+    def saw(self, tool: Any) -> None: ...
+
+    def count_seen(self) -> None: ...
+
+    def has_read(self, taint: Any) -> bool:
+        return False
+
     def is_bounded(self) -> bool:
         return False
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.context import Operation, Outcome, current, effect
-from agentflow.exceptions import AddressRefused, EffectInDoubt, NetworkUnavailable, ToolError
+from agentflow.exceptions import AddressRefused, CallRefused, EffectInDoubt, NetworkUnavailable, ToolError
 from agentflow.toolkit.browser.gate import READING, Gate
 from agentflow.toolkit.browser.outgoing import Outgoing, Upload, outgoing
 from agentflow.toolkit.browser.reach import place_of
@@ -255,7 +255,7 @@ class Traffic:
 
         if not verdict.approved:
             comment = f": {verdict.comment}" if verdict.comment else ""
-            raise ToolError(f"a person refused to send `{sent.method} {sent.url}`{comment}")
+            raise CallRefused(f"a person refused to send `{sent.method} {sent.url}`{comment}")
 
     def _covers(self, sent: Outgoing) -> bool:
         """Whether a person approved each value that is sent, and no approved one is missing; once."""
