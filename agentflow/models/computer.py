@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, cast, runtime_checkable
 
-from agents import AsyncComputer, ComputerTool, ComputerToolSafetyCheckData
+from agents import AsyncComputer, ComputerTool
+from agents.tool import ComputerToolSafetyCheckData
 
 from agentflow.context import Operation, Outcome, current
 from agentflow.exceptions import ModelCannot, RunRejected, ToolError
