@@ -20,7 +20,7 @@ FLAGS = (
     "--force-color-profile=srgb",
     # What does not go through the proxy goes nowhere: no name is resolved and no UDP leaves.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     # Ways to send that no session could hold back: they are not shown to it.
     "--disable-blink-features=SharedWorker,FetchLaterAPI,BackgroundFetch,WebTransport,DirectSockets",
     "--no-pings",

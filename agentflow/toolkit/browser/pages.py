@@ -20,13 +20,14 @@ from agentflow.toolkit.browser.snapshot import clean
 from agentflow.toolkit.browser.traffic import Action, Traffic, Writes
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Dialog, Download, Page
+    from playwright.async_api import BrowserContext, Dialog, Download, Frame, Page
 
 ACTION_SECONDS = 3.0
 NAVIGATION_SECONDS = 15.0
 MOST_TABS = 12
 # What the browser notes once the click or the key was done, and only the page that it leads to is waited for.
 _DONE = re.compile(r"action done|waiting for scheduled navigations")
+_SCHEMES = ("http:", "https:", "about:", "chrome-error:")
 _NO_TRACE = "make the session with `trace=True`"
 
 
@@ -260,11 +261,19 @@ class Pages:
     def _opened(self, page: Page) -> None:
         """A window that opens while something is done is the one to go on with."""
         page.on("download", self._came)
+        page.on("framenavigated", self._moved)
+        self._moved(page.main_frame)
         if len(page.context.pages) > MOST_TABS:
             self._traffic.note(f"a window was closed, as there are {MOST_TABS} tabs already")
             self._later(page.close())
         else:
             self._current = page
+
+    def _moved(self, frame: Frame) -> None:
+        """A page that moves to data of its own making, which is no request that could be refused, is closed."""
+        if frame.parent_frame is None and not frame.url.startswith(_SCHEMES):
+            self._traffic.note(f"a page was closed that moved to `{frame.url[:60]}`")
+            self._later(frame.page.close())
 
     def _came(self, download: Download) -> None:
         if not self._expects:
