@@ -13,6 +13,24 @@ from tests.miniwob.policies import POLICIES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WANTED = 60
+# They wait for what moves or take many actions; they are done with the long tests.
+LONG = {
+    "book-flight",
+    "book-flight-nodelay",
+    "button-delay",
+    "choose-date",
+    "choose-date-medium",
+    "choose-date-nodelay",
+    "click-collapsible-2",
+    "click-menu-2",
+    "click-tab-2-hard",
+    "number-checkboxes",
+    "order-food",
+    "stock-market",
+    "terminal",
+    "use-slider-2",
+}
+TASKS = [pytest.param(task, marks=pytest.mark.slow) if task in LONG else task for task in POLICIES]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -22,7 +40,7 @@ async def desks() -> AsyncIterator[Office]:
             yield made
 
 
-@pytest.mark.parametrize("task", list(POLICIES))
+@pytest.mark.parametrize("task", TASKS)
 async def test_a_task_is_done(desks: Office, task: str) -> None:
     """The task, as the first seed makes it, says that it was done right."""
     desk = await desks.desk(task, 1)
@@ -35,4 +53,4 @@ async def test_there_are_policies_for_as_many_tasks_as_promised() -> None:
     tasks = {path.stem for path in (pages() / "miniwob").glob("*.html")}
     assert len(tasks) == 130
     assert set(POLICIES) <= tasks
-    assert len(POLICIES) >= WANTED
+    assert len(POLICIES) - len(LONG) >= WANTED
