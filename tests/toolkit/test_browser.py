@@ -112,6 +112,10 @@ def odd(outside: Site) -> Iterator[Site]:
             "/form": """<form method="post" action="/sent"><label>Word <input name="word"></label>
                 <button>Send</button></form><button disabled>Never</button>
                 <a href="file:///etc/hostname">file</a> <a href="/pop" target="_blank">window</a>""",
+            "/more": """<form method="post" action="/sent"><label>Word <input name="word"></label>
+                <input type="hidden" name="amount" value="1000"><button>Send</button></form>""",
+            "/away": """<form method="post" action="http://shop.localhost/contact"><label>Word <input name="word"></label>
+                <button>Send</button></form>""",
             "/pop": "<title>Popped</title><h1>Another window</h1>",
         }
     )
@@ -205,6 +209,15 @@ async def test_browse_sends_a_form_when_told_to(browse: Browse, shop: Shop) -> N
     message = shop.messages[-1]
     assert found[0].text == f"Your reference number is {message.reference}."
     assert (message.name, message.topic, message.newsletter) == ("Ada Lovelace", "Returns", False)
+
+
+async def test_browse_sends_what_was_approved_and_nothing_else(browse: Browse, odd: Site) -> None:
+    """A form that would send a field more than was approved, or to another host, is asked about, and here refused."""
+    for path in ("/more", "/away"):
+        with pytest.raises(AddressRefused, match="a person has to approve it"):
+            await browse("Send", ODD + path, {"word": "yes"}, submit=True)
+
+    assert [asked for asked in odd.asked if asked.startswith("POST")] == []
 
 
 async def test_browse_reads_values_out_of_the_task(browse: Browse) -> None:

@@ -49,12 +49,14 @@ PAGES = {
         <button id="json">Say it</button> <button id="xhr">Say it the old way</button>
         <button id="beacon">Beacon</button> <button id="twice">Twice</button> <button id="worker">Worker</button>
         <button id="shared">Shared</button> <button id="late">Later</button> <button id="socket">Socket</button>
+        <form onsubmit="sneak(event)"><input type="hidden" name="id" value="7"><button>Delete it all</button></form>
         <button id="put">Put</button> <button id="ask">Ask me</button>
         <script>
         const json = body => ({ method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
         const on = (id, deed) => document.getElementById(id).onclick = deed;
         const told = () => { document.title = 'told'; };
         let count = 0;
+        const sneak = event => { event.preventDefault(); fetch('/seen?x=1').then(() => { location = '/delete?id=8'; }); };
         on('json', () => fetch('/said', json({ text: 'hello', list: [1, 2] })).then(told, told));
         on('xhr', () => { const x = new XMLHttpRequest(); x.open('POST', '/xhr'); x.onloadend = told; x.send('plain'); });
         on('beacon', () => { document.title = navigator.sendBeacon('/beacon', 'x') ? 'sent' : 'not sent'; });
@@ -279,6 +281,22 @@ async def test_looking_something_up_is_not_asked_about(browser: Browser, desk: D
     assert ended.output == "/find?q=tents"
 
 
+async def test_a_harmless_request_does_not_cover_for_another(browser: Browser, desk: Desk) -> None:
+    """After a button that deletes, each thing that the page asks for is put to the person until another page is there."""
+
+    @dataclass
+    class Wary(Person):
+        def __call__(self, pending: Pending) -> bool:
+            self.asked.append(pending.subject)
+            return "/seen" in pending.subject["url"]
+
+    person = Wary()
+    ended = await run_to_end(visiting(browser, pressed("Delete it all")), 1, approve=person)
+    assert ended.output.startswith("CallRefused: a person refused")
+    assert [asked["url"] for asked in person.asked] == [f"{HOST}/seen?x=1", f"{HOST}/delete?id=8"]
+    assert [c.path for c in desk.came if c.path.startswith("/delete")] == []
+
+
 async def test_each_request_is_asked_about_for_itself(browser: Browser, desk: Desk) -> None:
     """What is sent a second time with something else in it is asked about again."""
     person = Person()
@@ -312,7 +330,7 @@ async def test_files_are_asked_about_by_name_and_digest(browser: Browser, desk: 
     digest = "sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     assert person.asked[0]["content"] == {
         "about": "é",
-        "file": {"file": "a.txt", "size": 7, "digest": digest},
+        "file": {"file": "a.txt", "given": {"size": 7, "digest": digest}},
     }
     assert b"content" in next(c.body for c in desk.came if c.path == "/files")
 

@@ -144,7 +144,7 @@ class Browse:
             filled = Passage(text="", place=match.form.name or view.visit.title)
             return _evidence([(_Found(replace(filled, text=text), view), 1.0) for text in rows])
 
-        session.approve(await to_be_sent(session, match))
+        session.approve(await to_be_sent(session, match), view.visit.url)
         before = {passage.text for passage in view.passages}
         visit = await send(session, match)
         answer = await look(session, visit)

@@ -55,7 +55,7 @@ def outgoing(
 ) -> Outgoing:
     """The request with `body` of the content type `kind`; `uploads` are the files that the page was given, by name.
 
-    A browser does not tell what is in the files of a multipart body, so they are named by what the page was given.
+    A browser does not tell what is in the files of a multipart body, so they are shown by what the page was given.
     """
     content = _decoded(kind, body, uploads or {}) if body else _query(url)
     return Outgoing(method=method, url=url, content=content, digest=_digest(method, url, kind, body, content))
@@ -85,8 +85,8 @@ def _decoded(kind: str, body: bytes, uploads: Mapping[str, Upload]) -> Any:
 
         if plain == "multipart/form-data":
             return _by_name(list(_parts(kind, body, uploads)))
-    except (ValueError, LookupError, RecursionError):
-        pass  # it is not what it says that it is: shown as text
+    except Exception:  # noqa: BLE001 - it is not what it says that it is, whatever the parsers make of that: shown as text
+        return _text(body)
 
     return _text(body)
 
@@ -129,7 +129,7 @@ def _file(name: str, data: bytes, uploads: Mapping[str, Upload]) -> dict[str, An
         return {"file": name, "size": len(data), "digest": f"sha256:{hashlib.sha256(data).hexdigest()}"}
 
     if known is not None:
-        return {"file": name, "size": known.size, "digest": known.digest}
+        return {"file": name, "given": {"size": known.size, "digest": known.digest}}
 
     return {"file": name, "content": "not known"} if name else {"file": ""}
 

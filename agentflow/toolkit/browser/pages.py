@@ -106,9 +106,9 @@ class Pages:
         if self._owns:
             await self._browser.close()
 
-    def approve(self, values: list[str]) -> None:
-        """A person has approved that a form with just these values is sent, once; anything else is still asked about."""
-        self._traffic.approve(values)
+    def approve(self, values: list[str], url: str) -> None:
+        """A person has approved that a form with just these values is sent to the host of `url`, once; all else is asked about."""
+        self._traffic.approve(values, url)
 
     def notes(self) -> list[str]:
         """What happened by itself since this was last asked: dialogs, refused requests, closed windows."""
@@ -196,7 +196,7 @@ class Pages:
             except Error as error:
                 raise self._cause(action) or self._failure(what, error) from None
             finally:
-                self._traffic.end()
+                await self._traffic.end()
 
     def _cause(self, action: Action) -> Exception | None:
         """What lies behind an error of the browser: a request that was not sent, or an address that was refused."""
@@ -271,7 +271,8 @@ class Pages:
 
     def _moved(self, frame: Frame) -> None:
         """A page that moves to data of its own making, which is no request that could be refused, is closed."""
-        if frame.parent_frame is None and not frame.url.startswith(_SCHEMES):
+        is_known = frame.url in ("", ":") or frame.url.startswith(_SCHEMES)
+        if frame.parent_frame is None and not is_known:
             self._traffic.note(f"a page was closed that moved to `{frame.url[:60]}`")
             self._later(frame.page.close())
 

@@ -16,7 +16,7 @@ from agentflow.context import Operation, Outcome, current, effect
 from agentflow.exceptions import AddressRefused, CallRefused, EffectInDoubt, NetworkUnavailable, ToolError
 from agentflow.toolkit.browser.gate import READING, Gate
 from agentflow.toolkit.browser.outgoing import Outgoing, Upload, outgoing
-from agentflow.toolkit.browser.reach import place_of
+from agentflow.toolkit.browser.reach import Place, place_of
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Request, Response, Route, WebSocketRoute
@@ -87,7 +87,7 @@ class Traffic:
         self.vetoed = ""
         self.notes: list[str] = []  # what was refused while nothing was done, for the next who looks
         self._gate = gate
-        self._approved: list[str] | None = None
+        self._approved: tuple[Place, list[str]] | None = None
         self._action: Action | None = None
         self._turn = asyncio.Lock()
 
@@ -106,15 +106,18 @@ class Traffic:
         self._action = Action(what, may_send, copy_context())
         return self._action
 
-    def approve(self, values: Sequence[str]) -> None:
-        """A person has approved that a form with just these values is sent, once."""
-        self._approved = sorted(map(_plain, filter(None, values)))
+    def approve(self, values: Sequence[str], url: str) -> None:
+        """A person has approved that a form with just these values is sent to the host of `url`, once."""
+        self._approved = place_of(url), sorted(map(_plain, filter(None, values)))
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """The action is over: what is still held back is not sent."""
         action, self._action = self._action, None
-        for task in action.deciding if action else ():
+        left = tuple(action.deciding) if action else ()
+        for task in left:
             task.cancel()
+
+        await asyncio.gather(*left, return_exceptions=True)
 
     def note(self, note: str) -> None:
         """Keep what happened by itself, for the next who looks."""
@@ -190,7 +193,6 @@ class Traffic:
         elif action is None:
             await self._forwarded(route, sent)
         else:
-            action.is_guarded = False  # one press sends one thing; what the next page loads is its own
             deed = self._consented(route.abort, lambda: self._forwarded(route, sent), sent, action)
             self._decide(action, deed)
 
@@ -260,7 +262,7 @@ class Traffic:
     def _covers(self, sent: Outgoing) -> bool:
         """Whether a person approved each value that is sent, and no approved one is missing; once."""
         approved, self._approved = self._approved, None
-        return approved is not None and approved == sorted(map(_plain, sent.values()))
+        return approved == (place_of(sent.url), sorted(map(_plain, sent.values())))
 
     async def _forwarded(self, route: Route, sent: Outgoing) -> dict[str, Any]:
         request = route.request
@@ -340,6 +342,8 @@ class Traffic:
     def _answered(self, response: Response) -> None:
         if _is_page(response.request):
             self.asked, self.status = response.url, response.status
+            if self._action is not None:
+                self._action.is_guarded = False  # what the next page loads is its own
 
     def _failed(self, request: Request) -> None:
         self._ended(request)
