@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib import import_module
 from ipaddress import ip_network
@@ -248,6 +247,8 @@ def retry_after(value: str | None) -> float | None:
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), _LONGEST_WAIT)
+
+    from email.utils import parsedate_to_datetime
 
     try:
         at = parsedate_to_datetime(text)

@@ -101,10 +101,11 @@ async def word(desk: Desk) -> None:
 
 async def copy(desk: Desk) -> None:
     """A page as text does not show the spaces at the end of a field."""
-    boxes = desk.every("textbox")
+    full = [box for box in desk.every("textbox") if box.text]
+    empty = next(box for box in desk.every("textbox") if not box.text)
     found = re.search(r"(\d+)(st|nd|rd|th) text area", desk.goal)
-    held = await desk.do("read_field", ref=boxes[int(found[1]) - 1 if found else 0].ref)
-    await desk.fill(boxes[-1], held)
+    held = await desk.do("read_field", ref=full[int(found[1]) - 1 if found else 0].ref)
+    await desk.fill(empty, held)
     await desk.push("Submit")
 
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +130,7 @@ async def test_robots_can_be_left_aside_by_the_project(site: Site) -> None:
         Reply(b"", 302, {"Location": "http://169.254.169.254/robots.txt"}),
         Reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
         Reply(("#" * 600_000 + "\nUser-agent: *\nDisallow: /\n").encode(), headers=PLAIN),
-        Reply(gzip.compress(b"#" * 50_000_000), headers={"Content-Encoding": "gzip"}),
+        Reply(gzip.compress(b"#" * 5_000_000), headers={"Content-Encoding": "gzip"}),
     ],
 )
 async def test_no_usable_robots_forbid_nothing(site: Site, reply: Reply) -> None:
@@ -176,6 +176,12 @@ async def test_silent_robots_end_with_the_fetch(site: Site) -> None:
         await reader(site, timeout=0.3)(f"{site.url}/x")
 
 
+async def test_unreachable_site_is_told_by_its_page(site: Site) -> None:
+    """Where the site is not there, the error names the page that was asked for."""
+    with pytest.raises(NetworkUnavailable, match=r"nowhere\.example:\d+/x` cannot be reached"):
+        await reader(site)(f"http://nowhere.example:{site.port}/x")
+
+
 # Kinds
 
 
@@ -209,19 +215,26 @@ async def test_documents_are_read(site: Site, name: str, media_type: str, text: 
 
 def bomb() -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
         target.writestr("[Content_Types].xml", "<Types/>")
-        target.writestr("word/document.xml", b"<w:t>" + b"a" * 300_000_000)
+        target.writestr("word/document.xml", b"a" * 270_000_000)
 
     return packed.getvalue()
 
 
-@pytest.mark.parametrize(
-    "body", [b"%PDF-1.7\nbroken", b"", b"PK\3\4", bomb()], ids=["pdf", "empty", "zip", "bomb"]
-)
-async def test_hostile_document_is_named(site: Site, body: bytes) -> None:
+BROKEN: dict[str, Callable[[], bytes]] = {
+    "pdf": lambda: b"%PDF-1.7\nbroken",
+    "empty": bytes,
+    "zip": lambda: b"PK\3\4",
+    "bomb": bomb,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_hostile_document_is_named(site: Site, name: str) -> None:
     """A document that is broken, empty or a bomb is an error that names it."""
-    kind = "pdf" if body.startswith(b"%PDF") else "docx"
+    body = BROKEN[name]()
+    kind = "pdf" if name == "pdf" else "docx"
     site.replies[f"/x.{kind}"] = Reply(body, headers={"Content-Type": "application/octet-stream"})
     with pytest.raises(FileUnreadable, match=rf"/x\.{kind}` cannot be read"):
         await reader(site)(f"{site.url}/x.{kind}")
@@ -332,6 +345,14 @@ async def test_page_that_reloads_itself_is_read(site: Site) -> None:
         assert "minute by minute" in (await reader(site)(f"{site.url}/x"))[0].text
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Extractors]:
+    """One child for all hostile pages, with less time for each than there usually is."""
+    extractors = Extractors(seconds=2, count=1)
+    yield extractors
+    extractors.close()
+
+
 HOSTILE_HTML = {
     "deep": "<div>" * 200_000 + "text",
     "wide": "<b>" * 100_000,
@@ -347,9 +368,11 @@ HOSTILE_HTML = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_HTML)
-async def test_hostile_page_harms_nobody(site: Site, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hostile_page_harms_nobody(
+    site: Site, name: str, patient: Extractors, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever HTML is sent, there are passages or an error within the limits, and the next page is read as ever."""
-    monkeypatch.setattr(page_module, "_extractors", extractors := Extractors(seconds=2, count=1))
+    monkeypatch.setattr(page_module, "_extractors", patient)
     reading = reader(site, robots=False)
     site.replies["/hostile"] = Reply(HOSTILE_HTML[name].encode())
     site.replies["/next"] = Reply(b"<html><body><p>Closed today.</p></body></html>")
@@ -357,7 +380,6 @@ async def test_hostile_page_harms_nobody(site: Site, name: str, monkeypatch: pyt
         assert await reading(f"{site.url}/hostile")
 
     assert [hit.text for hit in await reading(f"{site.url}/next")] == ["Closed today."]
-    extractors.close()
 
 
 async def test_text_holds_only_what_text_can_hold(site: Site) -> None:
@@ -385,14 +407,14 @@ SLOW = "<p>text</p>" * 400_000
 
 @pytest.fixture
 def quick() -> Iterator[Extractors]:
-    extractors = Extractors(seconds=0.4, count=1)
+    extractors = Extractors(seconds=1, count=1)
     yield extractors
     extractors.close()
 
 
 async def test_slow_page_ends_its_child(quick: Extractors) -> None:
     """A page that takes too long is given up, and the next one is read by a new child."""
-    with pytest.raises(FileUnreadable, match=r"took longer than 0\.4 s"):
+    with pytest.raises(FileUnreadable, match="took longer than 1 s"):
         await quick.content("http://slow.example/", SLOW)
 
     assert (await calm(quick)).text == "Closed."

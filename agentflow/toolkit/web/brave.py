@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from html import unescape
 from typing import Any
 
 from agentflow.exceptions import RateLimited, ToolError
@@ -109,4 +108,7 @@ def _hit(row: Mapping[str, Any]) -> Hit:
 
 
 def _plain(text: str) -> str:
+    # Imported here: its table of names is large.
+    from html import unescape
+
     return unescape(_BOLD.sub("", text))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from threading import Lock
 from time import time
 
@@ -89,6 +88,9 @@ class PageCache:
         data = json.dumps([_FORM, asdict(page)]).encode("utf-8", "replace")
         if len(data) > self._max_bytes:
             return
+
+        # Imported here: it brings much along that only a page that is kept needs.
+        from tempfile import NamedTemporaryFile
 
         folder.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=folder, suffix=".new", delete=False) as new:

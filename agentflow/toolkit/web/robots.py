@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from urllib.parse import urlsplit
 
-from agentflow.exceptions import AddressRefused, FileUnreadable, MissingExtra, ToolTimeout
+from agentflow.exceptions import AddressRefused, FileUnreadable, MissingExtra, NetworkUnavailable, ToolTimeout
 from agentflow.toolkit import guard
 from agentflow.toolkit.guard import Guard
 
@@ -36,7 +36,7 @@ class Robots:
         site = f"{parts.scheme}://{parts.netloc}"
         said = self._recall(site)
         if said is None:
-            said = await self._ask(f"{site}/robots.txt")
+            said = await self._asked(url, f"{site}/robots.txt")
             self._remember(site, said)
 
         if isinstance(said, str):
@@ -49,6 +49,15 @@ class Robots:
                 f"`{url}` is not fetched: the robots.txt of `{parts.netloc}` asks programs not to",
                 hint="use another source",
             )
+
+    async def _asked(self, page: str, url: str) -> bytes | str:
+        try:
+            return await self._ask(url)
+        except NetworkUnavailable as error:
+            # It is the page that was asked for; that its site is asked first is no concern of whoever did.
+            raise NetworkUnavailable(
+                f"`{page}` cannot be reached: {error.__cause__ or error}; the run goes on without it"
+            ) from error
 
     async def _ask(self, url: str) -> bytes | str:
         """What the site says; why it is not known, where that means that nothing may be fetched."""

@@ -59,9 +59,10 @@ class Service:
 
         Raises `NetworkUnavailable`, `ToolTimeout`, or `ToolError`.
         """
+        # Not counted: only the first search of a process has to wait for it.
+        await guard.load()
         try:
             async with asyncio.timeout(seconds):
-                await guard.load()
                 return await self._asked(method, seconds, headers, parts)
         except TimeoutError:
             raise self._late(seconds) from None
