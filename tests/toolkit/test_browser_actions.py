@@ -25,7 +25,8 @@ from tests.toolkit.test_browser import PNG, Site, ref
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOST = "http://yard.localhost"
 PAGES = {
-    "/": """<title>Yard</title><a href="/two" target="_blank">Two</a> <button disabled>Off</button>
+    "/": """<title>Yard</title><a href="/two" target="_blank">Two</a>
+        <a href="/shut" target="_blank" rel="opener">Shut</a> <button disabled>Off</button>
         <div style="position: relative"><button id="below">Below</button>
         <div class="cover" style="position: absolute; inset: 0; background: white">Accept cookies?</div></div>
         <p onmouseover="this.textContent = 'shown'">Hover here</p>
@@ -36,6 +37,7 @@ PAGES = {
         <div style="height: 3000px"></div><button onclick="document.title = scrollY > 500 ? 'far' : 'near'">End</button>
         <div style="position: fixed; top: 0; left: 500px; width: 60px; height: 60px" id="box" role="img" aria-label="Box"
           onmouseup="document.title = 'dropped'"></div>""",
+    "/shut": "<title>Shut</title><script>setTimeout(close, 50)</script>",
     "/two": "<title>Two</title><h1>Second</h1>",
     "/table": """<title>Table</title><table><caption>Stock</caption>
         <tr><th>Item</th><th>Count</th><th>Price</th><th>Since</th><th>Code</th></tr>
@@ -95,6 +97,17 @@ async def test_tabs_are_listed_switched_opened_and_closed(session: BrowserSessio
         await session.switch_tab(2)
 
     assert caught.value.hint == "there are 1, counted from 1"
+
+
+async def test_a_page_that_closes_itself_takes_nothing_with_it(session: BrowserSession) -> None:
+    """When a window closes itself, the session goes on in another one, as the visitor that it was."""
+    await session.open(f"{HOST}/")
+    await session.click(await found(session, 'link "Shut"'))
+    while (await session.visit()).title != "Yard":
+        pass
+
+    assert [tab.title for tab in await session.tabs()] == ["Yard"]
+    assert "Second" not in await session.snapshot()
 
 
 async def test_windows_are_bounded(session: BrowserSession) -> None:

@@ -395,14 +395,15 @@ async def test_what_is_approved_for_one_address_is_not_sent_on_to_another(
     assert desk.sent() == ["POST /moved"]
 
 
+@pytest.mark.slow
 async def test_a_person_may_take_longer_than_an_action(browser: Browser, desk: Desk) -> None:
     """The limits of an action and of a page do not count the time in which somebody is asked."""
 
     async def slow(pending: Pending) -> Decision:
-        await asyncio.sleep(2)
+        await asyncio.sleep(7)
         return Decision(approved=True)
 
-    workflow = visiting(browser, pressed("Place it"), action_seconds=0.4, navigation_seconds=0.5)
+    workflow = visiting(browser, pressed("Place it"), action_seconds=1, navigation_seconds=2)
     result = await run(workflow, 1, settings=Settings(journal=MemoryJournal(), approver=slow)).result()
     assert result.unwrap() == "/orders"
 

@@ -129,7 +129,7 @@ class Pages:
         """The pages that are open, in the order in which they were opened."""
         async with self._doing("list the tabs") as page:
             return [
-                Tab(number=number, url=tab.url, title=clean(await tab.title()), is_current=tab is page)
+                Tab(number=number, url=tab.url, title=await _title(tab), is_current=tab is page)
                 for number, tab in enumerate(page.context.pages, start=1)
             ]
 
@@ -204,6 +204,11 @@ class Pages:
 
     def _failure(self, what: str, error: Exception) -> ToolError:
         text = first_line(error)
+        if "has been closed" in text and self._is_only_the_page():
+            return ToolError(
+                f"could not {what}: the page has closed", hint="go on in another tab, or open a page"
+            )
+
         if "has been closed" in text or "crashed" in text:
             self._lost = True
             return ToolError(f"could not {what}: the browser has closed", hint="open the page again")
@@ -219,6 +224,16 @@ class Pages:
             return NetworkUnavailable(f"could not {what}: {text.partition(': ')[2]}")
 
         return ToolError(f"could not {what}: {text.partition(': ')[2] or text}")
+
+    def _is_only_the_page(self) -> bool:
+        """Whether a page closed, by itself or as it had to be, while the browser and its other pages live on."""
+        browser = self._context.browser if self._context is not None else None
+        return (
+            browser is not None
+            and browser.is_connected()
+            and self._current is not None
+            and self._current.is_closed()
+        )
 
     async def _page(self) -> Page:
         if self._lost:
@@ -336,6 +351,16 @@ class Pages:
         except Late as error:
             if not _DONE.search(str(error)):
                 raise
+
+
+async def _title(page: Page) -> str:
+    """The title of a page that may be closing."""
+    from playwright.async_api import Error
+
+    try:
+        return clean(await page.title())
+    except Error:
+        return ""
 
 
 def _numbered(page: Page, number: int) -> Page:
