@@ -173,7 +173,7 @@ async def browser(home: Site) -> AsyncIterator[Browser]:
 async def test_no_way_leads_out(browser: Browser, trap: Trap, writes: Any) -> None:
     """Whatever a page tries, a place out of reach hears nothing: no connection is opened to it, and no packet comes."""
     trap.came.clear()
-    async with BrowserSession(browser, writes=writes, action_seconds=0.3, navigation_seconds=3) as session:
+    async with BrowserSession(browser, writes=writes, action_seconds=0.3, navigation_seconds=2) as session:
         for number in range(len(WAYS)):
             try:
                 await session.open(f"{HOME}/{number}")
