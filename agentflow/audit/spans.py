@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agentflow.audit.comparing import UNKNOWN
 from agentflow.audit.made import Made
-from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults
+from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults, is_ours
 from agentflow.audit.verdict import Fault, Verdict, first_of, state_of
 from agentflow.events import CHAIN, Event, Json, decode, seal
 from agentflow.exceptions import JournalDamaged
@@ -20,10 +20,14 @@ _UNCAUGHT = "without a kept head, it cannot be told whether all spans were made 
 _RESOURCE = "who sent the spans (their resource) and spans of other libraries are no part of the trail"
 
 
-def runs_in(received: Sequence[Received]) -> list[str]:
-    """The runs that spans are of, by name, in the order in which they come."""
-    ids = {trace: run for one in received if (run := _run_of(one.span)) for trace in [one.span.trace_id]}
-    return list(dict.fromkeys(ids.values()))
+def runs_in(received: Sequence[Received]) -> dict[int, str]:
+    """The runs of the traces that spans are of, in the order in which they come; empty where no span names it yet."""
+    runs: dict[int, str] = {}
+    for one in received:
+        if is_ours(one):
+            runs[one.span.trace_id] = runs.get(one.span.trace_id) or _run_of(one.span)
+
+    return runs
 
 
 def _run_of(span: SpanData) -> str:

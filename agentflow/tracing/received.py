@@ -132,6 +132,9 @@ def _attributes(known: Mapping[str, Any]) -> dict[str, Attribute]:
 
 def _value(value: Mapping[str, Any]) -> Any:
     for name, given in value.items():
+        if given is None:  # some name all kinds, and leave all but one empty
+            continue
+
         match name.replace("_", "").lower():
             case "stringvalue":
                 return str(given)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentflow.events import encode
-from agentflow.journal import canonical, stand_in
+from agentflow.journal import stand_in
 from agentflow.tracing import semconv
 from agentflow.tracing.span import Record
 from agentflow.tracing.values import LIMIT, Attribute
@@ -61,16 +61,12 @@ def _entry(record: Record, *, is_told: bool) -> str:
 
 def _content(records: Sequence[Record]) -> dict[str, Attribute]:
     """What the events say, with their large payloads if there is room; nothing where it is not what was written."""
-    events = [canonical(record.event) for record in records]
-    is_whole = all(
-        hashlib.sha256(raw).digest() == record.digest and b"\n" not in raw
-        for raw, record in zip(events, records, strict=True)
-    )
+    payloads: list[bytes] = []
+    events = [_said(record, payloads) for record in records]
     # What was written before a secret was known is not told again without it: its digest would not fit.
-    if not events or not is_whole:
+    if not events or b"" in events:
         return {}
 
-    payloads = [raw for record in records for raw in _payloads(record) if b"\n" not in raw]
     for lines in ([*events, *dict.fromkeys(payloads)], events):
         text = _packed(b"\n".join(lines))
         if len(text) <= PARTS * LIMIT:
@@ -79,18 +75,18 @@ def _content(records: Sequence[Record]) -> dict[str, Attribute]:
     return {}
 
 
-def _payloads(record: Record) -> list[bytes]:
-    found: list[bytes] = []
+def _said(record: Record, payloads: list[bytes]) -> bytes:
+    """The JSON of an event if it is what was written, else nothing; its large payloads are added to `payloads`."""
 
-    def seen(raw: bytes) -> bytes:
+    def apart(raw: bytes) -> bytes:
         short = stand_in(raw)
-        if short is not raw:
-            found.append(raw)
+        if short is not raw and b"\n" not in raw:
+            payloads.append(raw)
 
         return short
 
-    encode(record.event, seen)
-    return found
+    raw = encode(record.event, apart)
+    return raw if hashlib.sha256(raw).digest() == record.digest and b"\n" not in raw else b""
 
 
 def _packed(raw: bytes) -> str:

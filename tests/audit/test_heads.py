@@ -135,14 +135,8 @@ def test_a_head_is_signed_and_verified(tmp_path: Path) -> None:
     assert (wrong, head.key, key.id) == ([], made.id, made.id)
     assert judged(trail, head, key=key).state == "ok"
     assert public_key(tmp_path / "deep" / "key.pem").id == key.id
-    for name, value in {
-        "count": 64,
-        "head": "00" * 32,
-        "workflow": "v",
-        "chain": 1,
-        "at": 2,
-        "run": "q",
-    }.items():
+    lies: dict[str, Any] = {"count": 64, "head": "00" * 32, "workflow": "v", "chain": 1, "at": 2, "run": "q"}
+    for name, value in lies.items():
         lie = replace(head, **{name: value})
         assert not lie.is_signed_by(key), name
         verdict = judged(trail, lie, key=key)
@@ -204,7 +198,9 @@ def test_a_torn_line_spoils_no_other(tmp_path: Path) -> None:
     assert wrong == [f"line 2 of {heads.path} is no head"]
 
 
-@pytest.mark.parametrize("line", ["3", "[]", '{"run": "r"}', json.dumps({**dict.fromkeys("abc", "")}), "\x00"])
+@pytest.mark.parametrize(
+    "line", ["3", "[]", '{"run": "r"}', json.dumps({**dict.fromkeys("abc", "")}), "\x00"]
+)
 def test_a_line_that_is_no_head_is_named(tmp_path: Path, line: str) -> None:
     """It is not passed over in silence."""
     (tmp_path / "heads").write_text(f"{line}\n", encoding="utf-8")
