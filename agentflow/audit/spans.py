@@ -17,7 +17,9 @@ from agentflow.tracing.received import Received
 from agentflow.tracing.span import SpanData
 
 _UNCAUGHT = "without a kept head, it cannot be told whether all spans were made anew, or the last ones taken away together with the run's own"
-_RESOURCE = "who sent the spans (their resource) and spans of other libraries are no part of the trail"
+_RESOURCE = (
+    "who sent the spans (their resource), their flags, and spans of other libraries are no part of the trail"
+)
 
 
 def runs_in(received: Sequence[Received]) -> dict[int, str]:
@@ -136,7 +138,7 @@ def _events(pieces: Pieces, end: int) -> tuple[list[Event], tuple[str, ...]]:
 
         try:
             event = decode(piece.raw, load)
-        except JournalDamaged as error:
+        except (JournalDamaged, RecursionError) as error:
             return events, (f"event {seq} cannot be read by this agentflow: {error}",)
 
         seal(event, piece.digest)

@@ -110,7 +110,7 @@ def entries_in(attributes: Mapping[str, Any]) -> list[Entry]:
     """The records that stand in attributes; raises `RecordsUnreadable`."""
     first, *words = str(attributes.get(semconv.AUDIT_RECORDS, "")).split(" ")
     chain, _, count = first.partition("/")
-    if not chain.isdecimal() or count != str(len(words)):
+    if not _is_number(chain) or count != str(len(words)):
         raise RecordsUnreadable("its records are not all there")
 
     return [_read(int(chain), word) for word in words]
@@ -123,10 +123,15 @@ def _read(chain: int, word: str) -> Entry:
     except ValueError:
         raw = []
 
-    if not seq.isdecimal() or not 0 < len(raw) <= _FORM or any(len(part) != 32 for part in raw):
+    if not _is_number(seq) or not 0 < len(raw) <= _FORM or any(len(part) != 32 for part in raw):
         raise RecordsUnreadable(f"its record `{word[:60]}` is not in the form that was written")
 
     return Entry(chain=chain, seq=int(seq), hash=raw[0], digest=raw[1] if len(raw) > 1 else b"")
+
+
+def _is_number(text: str) -> bool:
+    # As it was written: other digits, and zeros before them, are read alike.
+    return text.isascii() and text.isdecimal() and text == str(int(text))
 
 
 def content_in(attributes: Mapping[str, Any]) -> list[bytes]:
@@ -141,6 +146,9 @@ def content_in(attributes: Mapping[str, Any]) -> list[bytes]:
 
     try:
         packed = b64decode(text.removeprefix(_COMPRESSED), validate=True)
+        if b64encode(packed).decode() != text.removeprefix(_COMPRESSED):
+            raise ValueError("other letters than those that were written")
+
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, _GROWN)
     except (ValueError, zlib.error) as error:
