@@ -13,7 +13,7 @@ from agentflow import exceptions
 from agentflow.events import ErrorInfo, Payload
 from agentflow.path import Step
 
-OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings"]
+OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings", "guardrail"]
 T = TypeVar("T")
 
 
@@ -230,7 +230,7 @@ async def operation(
 
 
 async def effect(
-    kind: Literal["chat", "tool"],
+    kind: Literal["chat", "tool", "guardrail"],
     name: str,
     work: Callable[[Operation], Awaitable[T]],
     restore: Callable[[Outcome], T],

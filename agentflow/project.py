@@ -20,6 +20,7 @@ from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
 from agentflow.journal.sqlite import SqliteJournal
 from agentflow.secrets import look_in
+from agentflow.steps.naming import tools_in
 from agentflow.tools import Tool
 from agentflow.workflow import Workflow
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agentflow.models.pricing import Price
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"audit", "journal", "model", "prices", "workflows", "tools"}
+_KNOWN_SETTINGS = {"audit", "journal", "model", "prices", "stores", "workflows", "tools"}
 _AUDIT_SETTINGS = {"heads", "key"}
 
 
@@ -192,11 +193,10 @@ class Found:
 
 
 def tools_of(module: ModuleType) -> Iterator[Tool[..., Any]]:
-    """The tools that a module holds, by themselves or in lists."""
+    """The tools that a module holds, by themselves, in lists or in mappings."""
     for name, value in vars(module).items():
-        values: Any = value if isinstance(value, list | tuple) else (value,)
         if not name.startswith("_"):
-            yield from (item for item in values if isinstance(item, Tool))
+            yield from tools_in(value)
 
 
 def _same_name(name: str, first: str, second: str) -> ProjectError:

@@ -148,6 +148,19 @@ def agents_in(options: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from agents_in(below)
 
 
+def servers_in(options: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """The MCP servers of a step or an agent by name, each with the origins that its tools have; `*` for those not described."""
+    for server in options.get("mcp_servers", ()):
+        if not isinstance(server, Mapping):
+            yield str(server), [f"mcp:{server}"]
+            continue
+
+        known = cast("Mapping[str, Any]", server)
+        name, tools = str(known.get("name", "")), list(known.get("tools", ()))
+        is_open = bool(known.get("allow")) or not tools
+        yield name, [f"mcp:{name}#{tool}" for tool in [*tools, *(["*"] if is_open else [])]]
+
+
 def to_data(spec: WorkflowSpec) -> dict[str, Any]:
     """The spec as plain JSON data; what is at its default is left out."""
     data = _compact(spec)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
+from agentflow.conformance import Conformance
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
@@ -51,6 +52,10 @@ class Tool(Generic[P, R]):
     `retries` is how often a call is made again that failed for a reason which may pass (`RateLimited`,
     `NetworkUnavailable`, `ToolTimeout`); a write that is not idempotent never is. `concurrency` and `rate` bound the calls
     of this process at one time, and in time. Of a result a model is told at most `max_output` characters.
+
+    `schema` is the JSON Schema of the arguments, where the signature does not say them: the function takes any by name.
+    Private data that goes to where it is from has not left: tools are at one place that say so in `reaches`, or whose
+    origins are the same up to a `#`.
     """
 
     name: str
@@ -68,6 +73,8 @@ class Tool(Generic[P, R]):
     rate: Rate | None = None
     max_output: int | None = None
     origin: str = ""
+    reaches: str = ""
+    schema: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
 
     @overload
     async def __call__(self: Tool[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -76,13 +83,22 @@ class Tool(Generic[P, R]):
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self.schema is not None:
+            return await call(self, self._by_name(args, kwargs))
+
         if current() is None:
             async with self.gate:
                 return await self._run(*args, **kwargs)
 
         return await call(self, inspect.signature(self.function).bind(*args, **kwargs).arguments)
 
-    async def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _by_name(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        if args:
+            raise TypeError(f"`{self.name}` takes its arguments by name")
+
+        return kwargs
+
+    async def _run(self, /, *args: Any, **kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(self.function):
             return await self.function(*args, **kwargs)
 
@@ -105,6 +121,9 @@ class Tool(Generic[P, R]):
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """The JSON Schema of the arguments."""
+        if self.schema is not None:
+            return dict(self.schema)
+
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
         for value in schema.get("properties", {}).values():
@@ -114,6 +133,9 @@ class Tool(Generic[P, R]):
 
     def validate(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """`arguments` as the types that the function takes; raises `ToolArgumentsInvalid` naming each fault."""
+        if self.schema is not None:
+            return self._fitting(arguments, self.schema)
+
         from pydantic import ValidationError
 
         try:
@@ -130,6 +152,20 @@ class Tool(Generic[P, R]):
         return {name: getattr(model, name) for name in type(model).model_fields}
 
     @cached_property
+    def _conformance(self) -> Conformance:
+        return Conformance(self.parameters)
+
+    def _fitting(self, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+        if faults := self._conformance.faults(dict(arguments), whole=self.name):
+            known = ", ".join(f"`{name}`" for name in schema.get("properties", ())) or "nothing"
+            raise ToolArgumentsInvalid(
+                f"the arguments of `{self.name}` do not fit: {'; '.join(faults)}",
+                hint=f"`{self.name}` takes {known}",
+            )
+
+        return dict(arguments)
+
+    @cached_property
     def gate(self) -> Gate:
         """What each call goes through; where copies of a tool differ in their bounds, each has its own."""
         return Gate(at_once=self.concurrency, rate=self.rate)
@@ -138,6 +174,11 @@ class Tool(Generic[P, R]):
     def is_repeatable(self) -> bool:
         """Whether a call may be made again by itself."""
         return self.effect != "write" or self.idempotent
+
+    @property
+    def home(self) -> str:
+        """Where the tool reaches: the operations of one API, or the tools of one server, share what they know."""
+        return self.reaches or (self.origin or self.name).partition("#")[0]
 
     @property
     def labels(self) -> Labels:

@@ -161,8 +161,9 @@ def _pool_with(settings: Settings) -> Any:
     import os
 
     from agentflow.models.pool import ModelPool  # loads the SDK
+    from agentflow.toolkit.mcp import client_of
 
-    return ModelPool(os.environ, extra=settings.models, prices=settings.prices)
+    return ModelPool(os.environ, extra=settings.models, prices=settings.prices, clients=client_of)
 
 
 def refuse_unpriced(workflow: Workflow[Any, Any], settings: Settings) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from agentflow.bounds.amount import Amount
 from agentflow.evidence import Answer, Evidence
-from agentflow.spec import StepSpec
+from agentflow.spec import StepSpec, servers_in
 from agentflow.typeref import type_name
 
 # What a model writes at most where no limit is set for it.
@@ -64,7 +64,11 @@ def _of_planner(step: StepSpec) -> Calls:
     why = f" x ({rounds} rounds x 2{f' + {last}' if last else ''})"
     calls = Amount(value=most, why=f" x {most} calls")
     by_tool = {str(tool): calls for tool in step.options.get("tools", ())}
-    return Calls(Amount(value=2 * rounds + last, why=why), calls if by_tool else Amount(value=0), by_tool)
+    return Calls(
+        Amount(value=2 * rounds + last, why=why),
+        calls if by_tool or any(servers_in(step.options)) else Amount(value=0),
+        by_tool,
+    )
 
 
 def _of_agent(step: StepSpec) -> Calls:
@@ -82,7 +86,7 @@ def _of_agent(step: StepSpec) -> Calls:
 
 def _tools_of(team: Sequence[Mapping[str, Any]]) -> tuple[Amount, Mapping[str, Amount]]:
     tools = list(dict.fromkeys(str(tool) for agent in team for tool in agent.get("tools", ())))
-    servers = [str(server) for agent in team for server in agent.get("mcp_servers", ())]
+    servers = [name for agent in team for name, _ in servers_in(agent)]
     if not tools and not servers:
         return Amount(value=0), {}
 

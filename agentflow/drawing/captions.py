@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from agentflow.spec import Budget, EdgeSpec, StepSpec, WorkflowSpec
+from agentflow.spec import Budget, EdgeSpec, StepSpec, WorkflowSpec, servers_in
 from agentflow.typeref import short_name
 
 _LINE, _NAME, _NAME_LINES, _DESCRIPTION = 38, 30, 3, 140  # characters, lines
@@ -110,7 +110,7 @@ def tag_lines(step: StepSpec) -> list[str]:
         ("tools", [str(name).rpartition(":")[2] for name in options.get("tools", ())]),
         ("hands off to", _agent_names(options.get("handoffs", ()))),
         ("asks", _agent_names(options.get("agents_as_tools", ()))),
-        ("MCP", [str(name) for name in options.get("mcp_servers", ())]),
+        ("MCP", [name for name, _ in servers_in(options)]),
     )
     return [line for label, names in tags if names for line in _filled(names, label)]
 

@@ -12,7 +12,7 @@ from agentflow.spec import FlowKind
 from agentflow.tools import Tool
 from agentflow.validation.flow_graph import Taint
 
-# By kind of content, the tools that gave it.
+# By kind of content, where the tools that gave it reach.
 Sources = Mapping[Taint, frozenset[str]]
 
 
@@ -38,28 +38,24 @@ class Contents:
         """What was seen so far is told to a model now, or goes into another call."""
         for tool in self._seen:
             if tool.returns == "untrusted":
-                self._read.setdefault("untrusted", set()).add(_key(tool))
+                self._read.setdefault("untrusted", set()).add(tool.home)
 
             if tool.private:
-                self._read.setdefault("private", set()).add(_key(tool))
+                self._read.setdefault("private", set()).add(tool.home)
 
         self._seen.clear()
 
     def refusal(self, tool: Tool[..., Any], allowed: Callable[[FlowKind], str]) -> str:
         """Why `tool` may not be called any more; empty where it may. `allowed` gives the reason of a waiver, or nothing."""
-        if tool.needs_approval or not self._read.get("untrusted"):
+        if tool.labels.needs_approval or not self._read.get("untrusted"):
             return ""
 
         if tool.effect == "write" and not allowed("untrusted-to-write"):
             return "it writes, and untrusted content was read before"
 
         private = self._read.get("private", set())
-        leaves = tool.outside and (private - {_key(tool)} or (private and tool.effect == "write"))
+        leaves = tool.outside and (private - {tool.home} or (private and tool.effect == "write"))
         if leaves and not allowed("all-three"):
             return "it reaches the outside, and untrusted content and private data were read before"
 
         return ""
-
-
-def _key(tool: Tool[..., Any]) -> str:
-    return tool.origin or tool.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextvars import copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -35,13 +35,18 @@ from agentflow.exceptions import (
     ModelTimeout,
     ModelUnreachable,
     ProjectError,
+    ToolError,
 )
 from agentflow.marking import notice, random_mark
+from agentflow.mcp import McpServer
 from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
+from agentflow.models.computer import HasScreen, computer_tool, refuse_model
 from agentflow.models.errors import translated
+from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
+from agentflow.models.mcp import refuse_failed
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
     Model,
@@ -86,9 +91,9 @@ class AgentSpec:
     max_turns: int = 10
     handoffs: tuple[AgentSpec, ...] = ()
     agents_as_tools: tuple[AgentSpec, ...] = ()
-    input_guardrails: tuple[InputGuardrail[Any], ...] = ()
-    output_guardrails: tuple[OutputGuardrail[Any], ...] = ()
-    mcp_servers: tuple[MCPServer, ...] = ()
+    input_guardrails: tuple[InputGuardrail[Any] | Guard, ...] = ()
+    output_guardrails: tuple[OutputGuardrail[Any] | Guard, ...] = ()
+    mcp_servers: tuple[MCPServer | McpServer, ...] = ()
 
 
 def _mark() -> str:
@@ -159,6 +164,7 @@ class _Run:
         self._outer = copy_context()
         self._specs: dict[str, AgentSpec] = {}
         self._agents: dict[str, Agent[Any]] = {}
+        self._served: dict[str, list[Tool[..., Any]]] = {}
         self._tools: dict[str, Tool[..., Any]] = {}
         self._call_ids: set[str] = set()
 
@@ -167,9 +173,7 @@ class _Run:
         self._text = text
         self.active = await self._began(self._spec, attributes)
         try:
-            for server in _servers(self._spec):
-                await self.shared.pool.connect(server)
-
+            await self._connect(self._spec)
             agent = self._agent(self._spec)
             result = await Runner.run(
                 agent, text, max_turns=self._spec.max_turns, run_config=self._run_config()
@@ -185,6 +189,17 @@ class _Run:
         self.active.record.result = jsonable(result.final_output)
         await self.active.finish(None)
         return result.final_output, result.last_agent.name
+
+    async def _connect(self, spec: AgentSpec) -> None:
+        """Connect the MCP servers of an agent and of those that it may hand over to."""
+        for server in spec.mcp_servers:
+            if isinstance(server, McpServer):
+                self._served.setdefault(spec.name, []).extend(await self.shared.pool.tools(server))
+            else:
+                await self.shared.pool.connect(server)
+
+        for other in spec.handoffs:
+            await self._connect(other)
 
     async def activate(self, spec: AgentSpec) -> Activation:
         """The activation of `spec`; when another agent was at work, it has handed over and is finished."""
@@ -251,19 +266,26 @@ class _Run:
                 name=spec.name,
                 handoff_description=spec.description or None,
                 instructions=self._instructed(spec),
-                tools=[*map(self._tool, spec.tools), *map(self._asking, spec.agents_as_tools)],
+                tools=[
+                    *(self._tool(tool, spec) for tool in (*spec.tools, *self._served.get(spec.name, ()))),
+                    *map(self._asking, spec.agents_as_tools),
+                ],
                 output_type=output_schema(spec.output),
                 model=_ActivatedModel(self, spec),
                 model_settings=model_settings(spec.settings),
                 handoffs=[self._agent(other) for other in spec.handoffs],
-                input_guardrails=list(spec.input_guardrails),
-                output_guardrails=list(spec.output_guardrails),
-                mcp_servers=list(spec.mcp_servers),
+                input_guardrails=input_guardrails(spec.input_guardrails, self._judged),
+                output_guardrails=output_guardrails(spec.output_guardrails, self._judged),
+                mcp_servers=[_strict(s) for s in spec.mcp_servers if not isinstance(s, McpServer)],
                 # Errors come to us, to be recorded; what is told to the model is decided there.
                 mcp_config={"failure_error_function": None},
             )
 
         return self._agents[spec.name]
+
+    async def _judged(self, work: Coroutine[Any, Any, Judgement]) -> Judgement:
+        """What a guardrail does, under the agent that is at work when it does it."""
+        return await self.active.within(work)
 
     def _instructed(self, spec: AgentSpec) -> str | None:
         """The instructions, with what the marks mean where some may come."""
@@ -279,8 +301,11 @@ class _Run:
         tool, context = self._tools.get(name), current()
         return tool is None or context is None or not context.refusal(tool)
 
-    def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+    def _tool(self, tool: Tool[..., Any], spec: AgentSpec) -> SdkTool:
         self._tools[tool.name] = tool
+        if isinstance(tool, HasScreen):
+            refuse_model(tool, self.model(spec).ref)
+            return computer_tool(tool, self.shared.calls, lambda: self.active.within)
 
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
@@ -335,7 +360,11 @@ class _Run:
 
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             async def work() -> Any:
-                return await function.on_invoke_tool(context, raw)
+                try:
+                    return await function.on_invoke_tool(context, raw)
+                except AgentsException as error:
+                    # The SDK puts what a tool says of its failure into words of its own.
+                    raise (error.__cause__ if isinstance(error.__cause__, ToolError) else error) from None
 
             tool = _labelled(function, work, await _needs_approval(function, context, raw))
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw, foreign=work)
@@ -364,10 +393,19 @@ def _reaches_out(spec: AgentSpec) -> bool:
     return has_own or any(map(_reaches_out, spec.handoffs))
 
 
-def _servers(spec: AgentSpec) -> Iterator[MCPServer]:
-    yield from spec.mcp_servers
-    for other in spec.handoffs:
-        yield from _servers(other)
+def _strict(server: MCPServer) -> MCPServer:
+    """The same server, whose results that it flags as errors are errors."""
+    strict = copy(server)
+
+    async def call_tool(
+        tool_name: str, arguments: dict[str, Any] | None, meta: dict[str, Any] | None = None
+    ) -> Any:
+        result = await server.call_tool(tool_name, arguments, meta)
+        refuse_failed(tool_name, result)
+        return result
+
+    strict.call_tool = call_tool  # type: ignore[method-assign]
+    return strict
 
 
 async def _needs_approval(function: FunctionTool, context: ToolContext[Any], raw: str) -> bool:

@@ -89,7 +89,19 @@ class Calls:
                 return text if isinstance(error, CallRefused) else self._as_said(use.tool, text)
 
             await turn.reached(use.call_id)
-            return self.shown(value, use.tool) if use.foreign is None else value
+            return self.shown(value, use.tool) if use.foreign is None else self._as_foreign(value)
+
+    def _as_foreign(self, value: Any) -> Any:
+        """What a tool that is not ours gave, in the SDK's own shapes: its texts are marked like all from outside."""
+        match value:
+            case str():
+                return marked(value, self.mark)
+            case list():
+                return [self._as_foreign(item) for item in value]
+            case {"text": str(text), **rest}:
+                return {**rest, "text": marked(text, self.mark)}
+            case _:
+                return value
 
     def _as_said(self, tool: Tool[..., Any], text: str) -> str:
         """What a tool said; also an error can be in the words of a page or a server."""

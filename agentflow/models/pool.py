@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agentflow.exceptions import ToolError, UnknownName
+from agentflow.exceptions import ProjectError, ToolError, UnknownName
+from agentflow.mcp import McpServer
 from agentflow.models.catalog import ModelRef, parse
+from agentflow.models.mcp import Clients, McpSession
 from agentflow.models.pricing import Price
 from agentflow.models.sdk import Model, sdk_model
 from agentflow.models.traced import TracedModel
+from agentflow.tools import Tool
 
 if TYPE_CHECKING:
     from agents.mcp import MCPServer, MCPServerManager
 
 
+_CONNECT_SECONDS = 30
+
+
 class ModelPool:
     """The models and MCP servers of one run: each is made once, and all are closed together.
 
-    `extra` holds the models that `scripted/NAME` names; `prices` go before the list of prices, see `cost_usd`.
+    `extra` holds the models that `scripted/NAME` names; `prices` go before the list of prices, see `cost_usd`. `clients` makes
+    the HTTP clients that MCP servers are asked with.
     """
 
     def __init__(
@@ -30,6 +37,7 @@ class ModelPool:
         prices: Mapping[str, Price] | None = None,
         timeout: float = 60.0,
         max_retries: int = 2,
+        clients: Clients | None = None,
     ) -> None:
         self._environ = environ
         self._extra = dict(extra or {})
@@ -37,6 +45,8 @@ class ModelPool:
         self._timeout = timeout
         self._max_retries = max_retries
         self._models: dict[ModelRef, TracedModel] = {}
+        self._clients = clients
+        self._sessions: dict[str, McpSession] = {}
         self._servers: dict[MCPServer, MCPServerManager] = {}
         self._connecting = asyncio.Lock()
 
@@ -57,6 +67,16 @@ class ModelPool:
 
         return self._extra[ref.name]
 
+    async def tools(self, server: McpServer) -> list[Tool[..., Any]]:
+        """The tools of an MCP server, which is connected for that; raises `ToolError` where it cannot be."""
+        known = self._sessions.setdefault(server.name, McpSession(server=server, clients=self._clients))
+        if known.server != server:
+            raise ProjectError(
+                f"two MCP servers are named `{server.name}`", hint="give each a name of its own"
+            )
+
+        return await known.tools()
+
     async def connect(self, server: MCPServer) -> None:
         """Connect `server` unless its owner did; what is connected here stays so until `aclose`."""
         # Imported here: the MCP client costs another half second.
@@ -68,7 +88,7 @@ class ModelPool:
 
             # In a worker task of its own: a server must be closed by the task that connected it.
             manager = MCPServerManager(
-                [server], strict=True, connect_in_parallel=True, connect_timeout_seconds=60
+                [server], strict=True, connect_in_parallel=True, connect_timeout_seconds=_CONNECT_SECONDS
             )
             try:
                 await manager.connect_all()
@@ -84,6 +104,8 @@ class ModelPool:
         """Close all connections; the pool may be used again afterwards."""
         models, self._models = self._models, {}
         servers, self._servers = self._servers, {}
+        sessions, self._sessions = self._sessions, {}
         closing = [model.close() for model in models.values()]
+        closing += [session.aclose() for session in sessions.values()]
         closing += [manager.cleanup_all() for manager in servers.values()]
         await asyncio.gather(*closing)

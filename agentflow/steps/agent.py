@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from agentflow.context import Context
 from agentflow.evidence import Answer, Evidence, cite, evidence_in
 from agentflow.marking import marked
+from agentflow.mcp import McpServer
 from agentflow.path import Step, caller
 from agentflow.spec import Budget, StepSpec
 from agentflow.steps.function import Limits, Retries, retry_policy
@@ -30,7 +31,8 @@ class Agent(Step[A, B]):
     """A step in which a model works in turns, at most `max_turns`, until it gives the output type.
 
     `prompt` is the instructions, or a file's name; `{field}` in it is filled from the input. `handoffs` are agents that
-    may take over, `agents_as_tools` agents that may be asked. Guardrails and MCP servers are the SDK's own objects.
+    may take over, `agents_as_tools` agents that may be asked. Guardrails are the SDK's own objects, and MCP servers
+    `McpServer`s; of one of the SDK's own, nobody knows what its tools do.
     """
 
     kind = "agent"
@@ -74,12 +76,13 @@ class Agent(Step[A, B]):
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "prompt": self.prompt,
-            "tools": [tool.origin or tool.name for tool in self.tools],
+            # What is no tool has no name to stand here; the check of the workflow tells of it.
+            "tools": [tool.origin or tool.name for tool in self.tools if isinstance(tool, Tool)],  # pyright: ignore[reportUnnecessaryIsInstance]
             "max_turns": self.max_turns,
             "handoffs": [agent.nested_options() for agent in self.handoffs],
             "agents_as_tools": [agent.nested_options() for agent in self.agents_as_tools],
             "guardrails": [_name_of(g) for g in (*self.input_guardrails, *self.output_guardrails)],
-            "mcp_servers": [_name_of(server) for server in self.mcp_servers],
+            "mcp_servers": servers_told(self.mcp_servers),
             "settings": self.settings,
             "description": self.description,
             "model": self.model,
@@ -136,6 +139,11 @@ class Agent(Step[A, B]):
             output_guardrails=self.output_guardrails,
             mcp_servers=self.mcp_servers,
         )
+
+
+def servers_told(servers: Sequence[Any]) -> list[Any]:
+    """MCP servers as data: what the project says of one, or its name where it says nothing."""
+    return [s.described() if isinstance(s, McpServer) else _name_of(s) for s in servers]
 
 
 def _name_of(thing: Any) -> str:

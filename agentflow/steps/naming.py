@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from agentflow.tools import Tool
 
@@ -17,6 +17,15 @@ def named_tools(function: Any) -> list[Tool[..., Any]]:
     """
     found = {id(tool): tool for tool in _tools(inspect.unwrap(function), set())}
     return list(found.values())
+
+
+def tools_in(value: Any) -> list[Tool[..., Any]]:
+    """The tools that a value of a module is or holds: a tool, or a list or mapping of them."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[object, object]", value).values())
+
+    held: list[Any] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
+    return [item for item in held if isinstance(item, Tool)]
 
 
 def names_module(function: Any, module: str) -> bool:
@@ -39,7 +48,7 @@ def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
             for tool in map(vars(thing).get, names):
                 if isinstance(tool, Tool):
                     yield from _with_inner(tool, seen)
-        elif isinstance(thing, FunctionType) and _is_near(thing, function):
+        elif isinstance(thing, FunctionType) and is_near(thing, function):
             yield from _tools(thing, seen)
 
 
@@ -48,7 +57,8 @@ def _with_inner(tool: Tool[..., Any], seen: set[Any]) -> Iterator[Tool[..., Any]
     yield from _tools(inspect.unwrap(tool.function), seen)
 
 
-def _is_near(one: Any, other: Any) -> bool:
+def is_near(one: Any, other: Any) -> bool:
+    """Whether two functions are of the same package."""
     return str(one.__module__).partition(".")[0] == str(other.__module__).partition(".")[0]
 
 

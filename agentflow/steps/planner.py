@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 from agentflow.context import Context, operation
 from agentflow.evidence import Answer, Evidence, cite, numbered
-from agentflow.exceptions import CallRefused, PlanInvalid, ToolError
+from agentflow.exceptions import CallRefused, PlanInvalid, ProjectError, ToolError
 from agentflow.marking import marked, notice
+from agentflow.mcp import McpServer
 from agentflow.models.calls import STOPS, shortened
 from agentflow.path import Step, caller
 from agentflow.spec import Budget, StepSpec
@@ -106,7 +107,8 @@ class Planner(Step[A, B]):
         *,
         takes: type[A],
         gives: type[B],
-        tools: Sequence[Tool[..., Any]],
+        tools: Sequence[Tool[..., Any]] = (),
+        mcp_servers: Sequence[McpServer] = (),
         max_calls: int = 12,
         max_rounds: int = 4,
         prompt: str = "",
@@ -120,6 +122,14 @@ class Planner(Step[A, B]):
         # As they were given: what is no tool, or of a name that another has, is told by the check of the workflow.
         self.given = tuple(tools)
         self.tools = {tool.name: tool for tool in tools if isinstance(tool, Tool)}  # pyright: ignore[reportUnnecessaryIsInstance]
+        self.mcp_servers = tuple(mcp_servers)
+        for server in self.mcp_servers:
+            if not isinstance(server, McpServer):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ProjectError(
+                    f"planner `{name}`: `{server!r}` is no `McpServer`",
+                    hint="say what its tools do: McpServer(...)",
+                )
+
         self.max_calls, self.max_rounds, self.model = max_calls, max_rounds, model
         self.prompt = load_prompt(name, prompt, self.place)
 
@@ -129,7 +139,12 @@ class Planner(Step[A, B]):
             "max_calls": self.max_calls,
             "max_rounds": self.max_rounds,
         }
-        options.update({k: v for k, v in (("prompt", self.prompt), ("model", self.model)) if v})
+        more = {
+            "mcp_servers": [server.described() for server in self.mcp_servers],
+            "prompt": self.prompt,
+            "model": self.model,
+        }
+        options.update({key: value for key, value in more.items() if value})
         return replace(super().step_spec(), options=options)
 
     async def execute(self, value: Any, ctx: Context) -> Any:
@@ -148,12 +163,14 @@ class _Planning:
         self.task = marked(task_text(value), self.outer)
         self.model = planner.model or ctx.model
         self.pool = model_pool(ctx)
+        self.tools = dict(planner.tools)
         self.observations: list[Observation] = []
         self.calls_left = planner.max_calls
         self.ctx = ctx
 
     async def observe(self) -> None:
         """Plan and call until the model is done or a limit is reached."""
+        await self._connect()
         for round_ in range(self.planner.max_rounds):
             turn = await self._plan(self.planner.max_rounds - round_)
             if turn.done or not turn.calls:
@@ -163,13 +180,23 @@ class _Planning:
             if self.calls_left <= 0:
                 return
 
+    async def _connect(self) -> None:
+        """Add the tools of the MCP servers, which are known once these are connected."""
+        for server in self.planner.mcp_servers:
+            for tool in await self.pool.tools(server):
+                if self.tools.setdefault(tool.name, tool) is not tool:
+                    raise ProjectError(
+                        f"two tools of `{self.planner.name}` are called `{tool.name}`",
+                        hint=f'give those of the MCP server `{server.name}` a `prefix`: `prefix="{server.name}_"`',
+                    )
+
     async def _plan(self, rounds_left: int) -> PlanTurn:
         self.ctx.count_seen()
         request = {
             "task": self.task,
             "tools": [
                 {"name": t.name, "description": t.description, "parameters": t.parameters}
-                for t in self.planner.tools.values()
+                for t in self.tools.values()
                 if not self.ctx.refusal(t)
             ],
             "observations": [self._told(o) for o in self.observations],
@@ -189,7 +216,7 @@ class _Planning:
 
     def _told(self, seen: Observation) -> dict[str, Any]:
         """What the model is told of a call; what a tool said that is not to be trusted stands between marks."""
-        tool = self.planner.tools.get(seen.tool)
+        tool = self.tools.get(seen.tool)
         is_outer = seen.is_said and tool is not None and tool.returns == "untrusted"
         texts = {"text": seen.text, "error": seen.error}
         if is_outer:
@@ -242,10 +269,10 @@ class _Planning:
             )
 
         self.calls_left -= 1
-        tool = self.planner.tools.get(planned.tool)
+        tool = self.tools.get(planned.tool)
         if tool is None:
             return self._refused(
-                planned, f"there is no tool `{planned.tool}`; there are: {', '.join(self.planner.tools)}"
+                planned, f"there is no tool `{planned.tool}`; there are: {', '.join(self.tools)}"
             )
 
         try:

@@ -97,11 +97,13 @@ class _Spot(NamedTuple):
     def carried(self, call: Labels) -> Arrival | None:
         """What private data `call` could take along; what only goes back to where it is from does not leave.
 
-        It can leave by the same tool where that writes: to another place, which others may read.
+        It can leave by the same tool where that writes: to another place, which others may read. The operations of one
+        API, and the tools of one server, are one tool in this.
         """
         here = own(self.place, self.node, "private")
-        known = [*(a for a in here if self.node.is_model or a.tool.key != call.key), *self.private]
-        return _first([a for a in known if a.tool.key != call.key or call.writes])
+        place = call.source("private")
+        known = [*(a for a in here if self.node.is_model or a.tool.source("private") != place), *self.private]
+        return _first([a for a in known if a.tool.source("private") != place or call.writes])
 
 
 class _Leak(NamedTuple):

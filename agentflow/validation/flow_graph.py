@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from agentflow.spec import StepSpec, WorkflowSpec, agents_in
+from agentflow.spec import StepSpec, WorkflowSpec, agents_in, servers_in
 from agentflow.tools import Tool
 
 # What content can be, of which somebody ought to know where it goes.
@@ -16,7 +16,7 @@ Taint = Literal["untrusted", "private"]
 
 
 class Labels(NamedTuple):
-    """What a tool touches, as its labels say; `key` tells tools apart."""
+    """What a tool touches, as its labels say; `key` tells tools apart, `home` where they reach."""
 
     key: str
     name: str
@@ -25,6 +25,11 @@ class Labels(NamedTuple):
     writes: bool = True
     outside: bool = True
     is_guarded: bool = False
+    home: str = ""
+
+    def source(self, taint: Taint) -> str:
+        """What tells content of one tool from that of another: private data is at home in all tools of one service."""
+        return self.key if taint == "untrusted" else self.home or self.key
 
     def gives(self, taint: Taint) -> bool:
         """Whether what it returns is of this kind."""
@@ -81,7 +86,8 @@ def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
 
         for target, is_read in nodes[here.node].leads:
             known = arrived[target]
-            if len(known) < 2 and all(other.tool.key != here.tool.key for other in known):
+            source = here.tool.source(taint)
+            if len(known) < 2 and all(other.tool.source(taint) != source for other in known):
                 known.append(_next(here, target, is_read=is_read))
                 todo.append(known[-1])
 
@@ -90,8 +96,8 @@ def arrivals(nodes: Sequence[Node], taint: Taint) -> list[list[Arrival]]:
 
 def own(index: int, node: Node, taint: Taint) -> list[Arrival]:
     """What the tools of a node give of one kind: of two of them at most, as above."""
-    given = islice((tool for tool in node.tools if tool.gives(taint)), 2)
-    return [Arrival(node=index, tool=tool, source=index) for tool in given]
+    given = {tool.source(taint): tool for tool in reversed(node.tools) if tool.gives(taint)}
+    return [Arrival(node=index, tool=tool, source=index) for tool in islice(reversed(given.values()), 2)]
 
 
 def _next(here: Arrival, target: int, *, is_read: bool) -> Arrival:
@@ -114,7 +120,7 @@ class _Making:
             self.nodes[ends[edge.source][1]].leads.append((ends[edge.target][0], False))
 
         for step in spec.steps:
-            for name in step.reads:
+            for name in filter(ends.__contains__, step.reads):
                 self.nodes[ends[name][1]].leads.append((ends[step.id][0], True))
 
         return ends[spec.start][0], ends[spec.end][1]
@@ -149,7 +155,8 @@ class _Making:
             private=tool.private,
             writes=tool.effect == "write",
             outside=tool.outside,
-            is_guarded=tool.needs_approval,
+            is_guarded=tool.labels.needs_approval,
+            home=tool.home,
         )
 
 
@@ -161,4 +168,4 @@ def _given(options: Mapping[str, Any]) -> Iterator[str]:
     """
     for agent in agents_in(options):
         yield from agent.get("tools", ())
-        yield from (f"mcp:{server}" for server in agent.get("mcp_servers", ()))
+        yield from (origin for _, origins in servers_in(agent) for origin in origins)

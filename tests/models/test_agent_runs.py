@@ -547,6 +547,7 @@ async def test_a_tripped_guardrail_below_an_agent_ends_the_run() -> None:
 
 MCP_SERVER = '''
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 server = MCPServer("shop")
@@ -562,7 +563,7 @@ def stock(item: str) -> str:
 def order(item: str) -> str:
     """Order an item."""
     if item == "moon":
-        raise ValueError("not for sale")
+        raise ToolError("not for sale")
     return f"ordered {item}"
 
 
@@ -614,6 +615,25 @@ async def test_tools_of_an_mcp_server_are_recorded_like_our_own(tmp_path: Path) 
     assert [kept.operation.attributes["effect"] for kept in ordered] == ["write", "write"]
     assert [kept.error is None for kept in ordered] == [True, False]
     assert (stocked.once, [kept.once for kept in ordered]) == (False, [True, False])
+
+
+async def test_what_a_server_flags_as_an_error_is_one(tmp_path: Path) -> None:
+    """Also of the SDK's own servers: it is recorded as a failure, and told in the server's words, marked."""
+    async with serving([together(calls("order", item="moon"), calls("stock", item="x")), "done"]) as (
+        http,
+        pool,
+        model,
+    ):
+        with recorded() as recording:
+            spec = AgentSpec(name="a", mcp_servers=(shop(tmp_path),))
+            await run_agent(AgentCall(spec=spec, text="go", model=model), pool)
+
+    failed = recording.one("tool", "order").error
+    assert isinstance(failed, ToolError)
+    assert "not for sale" in str(failed)
+    told = results(http.requests[1])
+    assert "`order` failed: " in str(told[0])
+    assert all("<untrusted-" in str(result) for result in told)
 
 
 async def test_an_mcp_server_that_does_not_start_is_named(tmp_path: Path) -> None:

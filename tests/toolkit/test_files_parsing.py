@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from agentflow.exceptions import FileUnreadable
-from agentflow.toolkit.files import document, ranking
+from agentflow.toolkit.files import document, ranking, wording
 from agentflow.toolkit.files.chunking import chunks
 from agentflow.toolkit.files.document import Document
 from agentflow.toolkit.files.pages import assemble
-from agentflow.toolkit.files.parsing import Readers
+from agentflow.toolkit.files.parsing import Readers, read_document
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank today. "
@@ -161,6 +162,48 @@ def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("kind", ["pdf", ".PDF", "application/pdf; version=1.7"])
+async def test_bytes_are_read_as_the_kind_that_they_are_said_to_be(kind: str) -> None:
+    """A document that came over the network is read from its bytes, by ending or media type, as its file is."""
+    path = FIXTURES / "travel.pdf"
+    assert await read_document(path.read_bytes(), kind) == await read_document(path)
+
+
+async def test_a_kind_overrides_the_name_of_a_file(tmp_path: Path) -> None:
+    """A file with a misleading name is read as what it is said to be; without that its name counts."""
+    path = tmp_path / "download.bin"
+    path.write_bytes((FIXTURES / "buying.docx").read_bytes())
+    assert (await read_document(path, "docx")).title == "Buying things"
+    with pytest.raises(FileUnreadable, match=r"`\.bin` files are not read") as refused:
+        await read_document(path)
+
+    assert ".docx" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "why"),
+    [
+        (b"%PDF-1.4 nothing", "pdf", "Invalid PDF"),
+        (b"", "txt", "it holds no text"),
+        (b"a", "", "its kind is not known"),
+        (b"MZ", "application/x-msdownload", "files are not read"),
+    ],
+)
+async def test_bytes_that_are_no_document_are_refused(data: bytes, kind: str, why: str) -> None:
+    """What is wrong with bytes is said as it is with files."""
+    with pytest.raises(FileUnreadable, match=why):
+        await read_document(data, kind)
+
+
+async def test_cancelling_ends_the_reading() -> None:
+    """Nobody waits for a reader whose document is not wanted any more."""
+    task = asyncio.create_task(read_document(FIXTURES / "travel.pdf", seconds=3600))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_headings_of_markdown_are_those_outside_of_code() -> None:
     """Marked and underlined headings count, those in fences and front matter do not; markup is taken off."""
     text = "---\ntitle: 'The yard'\n# no\n---\n# **Boats** and [ropes](x) ##\n\n```\n# no\n```\nTar\n===\n## `knots`\n#tag\n"
@@ -250,9 +293,10 @@ def test_hostile_text_takes_no_long_time(text: str) -> None:
 
 def test_no_word_of_a_query_is_an_operator() -> None:
     """Each telling word is quoted once; common words are left out unless there are no others."""
-    assert ranking.match_any('How to NEAR(bread AND "bread") OR rye*?') == '"near" OR "bread" OR "rye"'
-    assert ranking.match_any("to be or not to be") == '"to" OR "be" OR "or" OR "not"'
-    assert ranking.match_any("🐝 !") == ""
+    words = ranking.telling('How to NEAR(bread AND "bread") OR rye*?')
+    assert wording.match_any(words, lambda _: 1, total=9, rows=9) == '"near" OR "bread" OR "rye"'
+    assert ranking.telling("to be or not to be") == ["to", "be", "or", "not"]
+    assert ranking.telling("🐝 !") == []
 
 
 def test_rankings_are_joined_by_score() -> None:

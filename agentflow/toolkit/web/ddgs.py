@@ -1,7 +1,7 @@
 """Public search engines without a key, through the `ddgs` package.
 
 It reads the pages that the engines make for people, with the headers of a browser: their terms may forbid that.
-For more than occasional use run a SearXNG server and set SEARXNG_URL.
+For more than occasional use run a SearXNG server and set SEARXNG_URL, or use a service with a key.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from agentflow.exceptions import (
     ToolTimeout,
     UnknownName,
 )
-from agentflow.toolkit.web.lookup import Resolver, bounded
-from agentflow.toolkit.web.provider import Hit, combined, refusal
+from agentflow.toolkit.lookup import Resolver, bounded
+from agentflow.toolkit.web.backoff import Backoff
+from agentflow.toolkit.web.engine_client import EngineClient, TooLarge
+from agentflow.toolkit.web.provider import Hit, Query, combined, same_page
 
 if TYPE_CHECKING:
     from ddgs.base import BaseSearchEngine
@@ -30,65 +32,112 @@ if TYPE_CHECKING:
     Engine = type[BaseSearchEngine[Any]]
 
 _PROBE_SECONDS = 1.5
+_RANGES = {"day": "d", "week": "w", "month": "m", "year": "y"}
+_SAFE = {"off": "off", "moderate": "moderate", "strict": "on"}
+# What the engines of the package 9.16 do with what they are given; the others drop it without a word.
+_WITH_RANGE = {"text": {"brave", "duckduckgo", "startpage", "yahoo"}, "news": {"bing", "duckduckgo", "yahoo"}}
+_WITH_STRICT = {"text": {"brave", "mojeek", "startpage"}, "news": {"duckduckgo"}}
 
 
 class Ddgs:
-    """Asks `backends` one after the other until there are hits enough."""
+    """Asks `backends`, or for news `news`, one after the other until there are hits enough; no other is ever asked."""
 
     name = "ddgs"
+    needs = ""
 
     def __init__(
-        self, backends: Sequence[str], *, region: str = "us-en", resolver: Resolver | None = None
+        self,
+        backends: Sequence[str],
+        *,
+        news: Sequence[str] = ("duckduckgo", "bing", "yahoo"),
+        backoff: Backoff | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
-        # `auto` would send the query to every engine that the package knows.
-        if not backends or {"auto", "all"} & set(backends):
-            raise ProjectError("`backends` must name search engines", hint="such as `duckduckgo,wikipedia`")
+        for names, setting in ((backends, "backends"), (news, "news_backends")):
+            # `auto` would send the query to every engine that the package knows.
+            if not names or {"auto", "all"} & set(names):
+                raise ProjectError(
+                    f"`{setting}` must name search engines", hint="such as `duckduckgo,wikipedia`"
+                )
 
-        self._backends = tuple(backends)
-        self._region = region
+        self._named = {"text": tuple(backends), "news": tuple(news)}
+        self._backoff = backoff or Backoff()
         self._resolver = resolver
 
-    async def find(self, query: str, *, wanted: int, seconds: float) -> list[Hit]:
+    def lacks(self, query: Query) -> str:
+        missing = []
+        if query.time_range and not _able(self._named[_category(query)], query, _WITH_RANGE):
+            missing.append("time ranges")
+
+        if query.safe == "strict" and not _able(self._named[_category(query)], query, _WITH_STRICT):
+            missing.append("strict safe search")
+
+        if missing or self._suited(query):
+            return " and ".join(missing)
+
+        return "time ranges together with strict safe search"
+
+    async def find(self, query: Query, *, seconds: float) -> list[Hit]:
         end = monotonic() + seconds
-        engines = await asyncio.to_thread(_engines, self._backends)
+        engines = await asyncio.to_thread(_engines, _category(query), self._named[_category(query)])
+        engines = [engine for engine in engines if engine.name in self._suited(query)]
         await asyncio.to_thread(_probe, engines, self._resolver)
         hits: dict[str, Hit] = {}
         faults: list[ToolError] = []
         for engine in engines:
             # Half of the time at most, so that one silent engine leaves room for the next.
             limit = min(seconds / 2, end - monotonic())
-            if limit <= 0 or len(hits) >= wanted:
+            if len(hits) >= query.wanted:
+                break
+
+            if limit <= 0:
+                faults.append(ToolTimeout(f"no time was left to ask `{engine.name}`"))
                 break
 
             try:
-                found = await self._ask(engine, query, limit)
+                with self._backoff.turn(engine.name):
+                    found = await self._ask(engine, query, limit)
             except ToolError as fault:
                 faults.append(fault)
                 continue
 
             for hit in found:
-                hits.setdefault(hit.url.rstrip("/"), hit)
+                hits.setdefault(same_page(hit.url), hit)
 
         if faults and not hits:
             raise combined(faults)
 
-        return list(hits.values())[:wanted]
+        return list(hits.values())[: query.wanted]
 
-    async def _ask(self, engine: Engine, query: str, limit: float) -> list[Hit]:
+    def _suited(self, query: Query) -> list[str]:
+        """The names of the engines that do all that is asked."""
+        names: Sequence[str] = self._named[_category(query)]
+        names = _able(names, query, _WITH_RANGE) if query.time_range else names
+        return list(_able(names, query, _WITH_STRICT) if query.safe == "strict" else names)
+
+    async def _ask(self, engine: Engine, query: Query, limit: float) -> list[Hit]:
         try:
             async with asyncio.timeout(limit):
-                return await asyncio.to_thread(_ask, engine, query, self._region, limit)
+                return await asyncio.to_thread(_ask, engine, query, limit)
         except TimeoutError:
             raise ToolTimeout(f"`{engine.name}` gave no answer within {limit:.1f} s") from None
 
 
-def _engines(names: Sequence[str]) -> list[Engine]:
+def _category(query: Query) -> str:
+    return "news" if query.news else "text"
+
+
+def _able(names: Sequence[str], query: Query, able: dict[str, set[str]]) -> list[str]:
+    return [name for name in names if name in able[_category(query)]]
+
+
+def _engines(category: str, names: Sequence[str]) -> list[Engine]:
     try:
         from ddgs.engines import ENGINES
     except ImportError:
         raise MissingExtra("tools", "ddgs") from None
 
-    known = ENGINES["text"]
+    known = ENGINES[category]
     for name in names:
         # The package itself would only log an unknown name, and ask all engines instead.
         if name not in known:
@@ -123,48 +172,47 @@ def _probe(engines: Sequence[Engine], resolver: Resolver | None) -> None:
         raise NetworkUnavailable(f"none of {names} was found")
 
 
-def _ask(engine: Engine, query: str, region: str, limit: float) -> list[Hit]:
+def _ask(engine: Engine, query: Query, limit: float) -> list[Hit]:
     """The hits of one engine. Blocks; the package's own timeout ends the thread soon after `limit`."""
     from ddgs.exceptions import DDGSException
-    from lxml.etree import LxmlError  # type: ignore[import-untyped]
+    from lxml.etree import LxmlError
 
     asked = engine(proxy=os.environ.get("DDGS_PROXY"), timeout=max(1, round(limit)))
-    statuses = _watched(asked)
+    client = EngineClient(asked.http_client)
+    asked.http_client = client  # type: ignore[assignment]
     try:
-        found = asked.search(query, region=region) or []
+        found = asked.search(
+            query.text,
+            region=query.region,
+            safesearch=_SAFE[query.safe],
+            timelimit=_RANGES[query.time_range] if query.time_range else None,
+        )
+    except TooLarge as error:
+        raise ToolError(f"the answer of `{engine.name}` is larger than {error}") from error
     except DDGSException as error:
+        client.check(engine.name)
         raise _fault(engine.name, error) from error
     except (LxmlError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # A refusal is often no page of results, or lacks what is looked for before the search.
+        client.check(engine.name)
         raise ToolError(f"the answer of `{engine.name}` could not be understood: {error}") from error
 
     if not found:
-        _refused(engine.name, statuses)
+        client.check(engine.name)
 
-    return [
-        Hit(title=hit.title, url=hit.href, text=hit.body, engine=engine.name)
-        for hit in found
-        if hit.href.startswith(("http://", "https://"))
-    ]
+    hits = [_hit(result, engine.name) for result in found or []]
+    return [hit for hit in hits if hit.url.startswith(("http://", "https://"))]
 
 
-def _watched(engine: BaseSearchEngine[Any]) -> list[int]:
-    """A list that receives the HTTP statuses `engine` gets, which it otherwise drops."""
-    statuses: list[int] = []
-    send = engine.http_client.request
+def _hit(result: Any, engine: str) -> Hit:
+    """A result, of whose fields any can be missing; those of news name their address and date otherwise."""
 
-    def request(*args: Any, **kwargs: Any) -> Any:
-        response = send(*args, **kwargs)
-        statuses.append(response.status_code)
-        return response
+    def text(*names: str) -> str:
+        return next((str(value) for name in names if (value := getattr(result, name, None))), "")
 
-    engine.http_client.request = request  # type: ignore[method-assign]
-    return statuses
-
-
-def _refused(name: str, statuses: Sequence[int]) -> None:
-    for status in statuses:
-        if error := refusal(name, status):
-            raise error
+    return Hit(
+        title=text("title"), url=text("href", "url"), text=text("body"), engine=engine, published=text("date")
+    )
 
 
 def _fault(name: str, error: Exception) -> ToolError:

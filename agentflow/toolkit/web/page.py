@@ -3,54 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib import import_module
-from ipaddress import ip_network
+from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
+from urllib.parse import urldefrag, urljoin
 
 from agentflow.context import operation
 from agentflow.evidence import Evidence
-from agentflow.exceptions import (
-    AddressRefused,
-    FileUnreadable,
-    MissingExtra,
-    NetworkUnavailable,
-    RateLimited,
-    ToolError,
-    ToolTimeout,
-)
-from agentflow.toolkit.web.lookup import Resolver, bounded
+from agentflow.exceptions import FileUnreadable, ProjectError, ToolTimeout
+from agentflow.toolkit import guard
+from agentflow.toolkit.guard import Guard
+from agentflow.toolkit.lookup import Resolver
+from agentflow.toolkit.web.cache import Page, PageCache
+from agentflow.toolkit.web.charset import clean, decoded
+from agentflow.toolkit.web.download import Download, age_of, kind_of, may_keep
+from agentflow.toolkit.web.extraction import Extractors
 from agentflow.toolkit.web.passages import Passage, passages
+from agentflow.toolkit.web.robots import AGENT, Robots
 
 if TYPE_CHECKING:
     import httpx
 
-_LOOKUP_SECONDS = 5
-_REDIRECTS = 5
-_HTML = frozenset({"text/html", "application/xhtml+xml"})
-_PLAIN = frozenset({"application/json", "application/xml", "application/rss+xml", "application/atom+xml"})
-# Below this the extractor has most likely missed the content, and all of the page's text is better.
-_TOO_SHORT = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Page:
-    url: str
-    media_type: str
-    charset: str | None
-    body: bytes
+_TOO_SHORT = 200  # characters; a page with less that sends its reader on has nothing of its own to say
+_HEADERS = {
+    "User-Agent": f"{AGENT} (+https://github.com/agentflow/agentflow)",
+    "Accept": "text/html,application/xhtml+xml,text/*;q=0.9,application/pdf;q=0.8,*/*;q=0.5",
+}
+_extractors = Extractors()
 
 
 class PageReader:
-    """Reads pages as Markdown passages.
+    """Reads pages and documents (PDF, Word, Excel, PowerPoint, EPUB) as Markdown passages.
 
-    Only public addresses are reached, on `ports`; `networks` (such as `10.1.0.0/16`) are allowed besides. What
-    is checked is the address that is connected to, also after each of at most 5 redirects. `timeout` is for all
-    of it, in seconds; `max_bytes` counts what has been decompressed; `max_characters` is where the text is cut.
+    Only public addresses are reached, on `ports`; `networks` (such as `10.1.0.0/16`) are allowed besides, and `hosts`
+    narrows it to names. What is checked is the address that is connected to, also after each of at most `redirects`.
+    `timeout` is for all of it, in seconds; `max_bytes` counts what has been decompressed, `max_document_bytes` that of
+    documents; `max_characters` is where the text is cut. With `robots` what a site's robots.txt forbids is not fetched.
+    Pages that were read at most `keep` seconds ago are not fetched again; they are kept in memory, and in `folder`.
     """
 
     def __init__(
@@ -58,215 +50,181 @@ class PageReader:
         *,
         timeout: float = 15,
         max_bytes: int = 5_000_000,
+        max_document_bytes: int = 20_000_000,
         max_characters: int = 50_000,
         ports: Sequence[int] = (80, 443),
         networks: Sequence[str] = (),
+        hosts: Sequence[str] | None = None,
+        redirects: int = 5,
+        robots: bool = True,
+        keep: float = 3600,
+        folder: Path | None = None,
+        max_folder_bytes: int = 64_000_000,
         resolver: Resolver | None = None,
+        clock: Callable[[], float] = time,
     ) -> None:
-        self._timeout = timeout
-        self._max_bytes = max_bytes
-        self._max_characters = max_characters
-        self._ports = frozenset(ports)
-        self._networks = tuple(ip_network(network) for network in networks)
-        self._resolver = bounded(resolver, _LOOKUP_SECONDS)
+        if timeout <= 0 or max_bytes < 1 or max_characters < 1:
+            raise ProjectError("a page reader needs a `timeout`, `max_bytes` and `max_characters` above 0")
 
-    async def __call__(self, url: str) -> list[Evidence]:
+        self._guard = Guard(
+            ports=tuple(ports),
+            networks=tuple(networks),
+            hosts=tuple(hosts) if hosts is not None else None,
+            resolver=resolver,
+        )
+        self._timeout, self._max_characters, self._redirects = timeout, max_characters, redirects
+        self._max_bytes, self._max_document_bytes = max_bytes, max_document_bytes
+        self._robots = Robots(self._guard, clock=clock) if robots else None
+        self._keep, self._clock = keep, clock
+        self._cache = PageCache(folder, max_bytes=max_folder_bytes, clock=clock)
+        # Readers of other rules may share a folder, and must not see what only those allow.
+        self._rules = json.dumps(
+            [ports, networks, hosts, robots, max_bytes, max_document_bytes], default=list
+        )
+
+    async def __call__(self, url: str, *, max_age: float | None = None) -> list[Evidence]:
         """The passages of the page at `url`, in order; `start` and `end` are offsets into its text.
 
-        Raises `AddressRefused`, `NetworkUnavailable`, `RateLimited`, `ToolTimeout`, `FileUnreadable` (too large,
-        not text, empty), or `ToolError` if the server answers with an error.
+        `max_age` is how many seconds old a kept copy may be, in place of the reader's own `keep`; 0 fetches anew. The
+        source of each passage is the address that redirects had led to, its time that of the fetch. Raises
+        `AddressRefused`, `NetworkUnavailable`, `RateLimited`, `ToolTimeout`, `FileUnreadable` (too large, not text,
+        empty), or `ToolError` if the server answers with an error.
         """
         async with operation("retrieval", "page", request={"url": url}) as record:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    page = await self._fetch(url)
-                    title, text = await asyncio.to_thread(_read, page)
-            except TimeoutError:
-                raise ToolTimeout(f"`{url}` took longer than {self._timeout:g} s") from None
+            page = await self._kept(url, self._keep if max_age is None else max_age)
+            record.attributes["from_cache"] = page is not None
+            if page is None:
+                page = await self._read(url)
 
-            found = self._evidence(page.url, title, text)
-            record.result = found
+            found = record.result = self._evidence(page)
 
         return found
 
-    async def _fetch(self, url: str) -> _Page:
-        # In a thread, as the first import takes long enough to be felt by all that runs beside it.
-        await asyncio.to_thread(_require)
-        async with _faults(url), self._client() as client:
-            request = client.build_request("GET", url)
-            for _ in range(_REDIRECTS + 1):
-                response = await client.send(request, stream=True)
-                try:
-                    # Followed here: the client would first read the body of a redirect, of whatever size.
-                    if response.next_request is None:
-                        return await self._receive(response)
+    async def _kept(self, url: str, max_age: float) -> Page | None:
+        await guard.load()
+        self._guard.check(url)
+        if max_age <= 0:
+            return None
 
-                    request = response.next_request
-                finally:
-                    await response.aclose()
+        return await asyncio.to_thread(self._cache.get, self._key(url), max_age=max_age)
 
-        raise AddressRefused(f"`{url}` redirects more than {_REDIRECTS} times")
+    async def _read(self, url: str) -> Page:
+        try:
+            async with asyncio.timeout(self._timeout):
+                download = await self._fetch(url)
+                page = await self._page(download)
+        except TimeoutError:
+            raise ToolTimeout(f"`{url}` took longer than {self._timeout:g} s") from None
 
-    def _client(self) -> httpx.AsyncClient:
-        import httpx
-        from ssrfguard import Policy
-        from ssrfguard.httpx import AsyncClient
+        if download.may_keep and self._keep > 0:
+            await asyncio.to_thread(self._cache.put, self._key(url), page)
 
-        policy = Policy(allowed_ports=self._ports, allowed_networks=self._networks)
-        return AsyncClient(
-            policy=policy,
-            resolver=self._resolver,
-            timeout=self._timeout,
-            verify=httpx.create_ssl_context(),
-            # A proxy would look the name up by itself, out of the guard's sight.
-            trust_env=False,
-            # Other encodings can grow beyond bounds within one read.
-            headers={"User-Agent": "agentflow", "Accept-Encoding": "gzip"},
+        return page
+
+    def _key(self, url: str) -> str:
+        return f"{self._rules} {urldefrag(url).url}"
+
+    async def _fetch(self, url: str) -> Download:
+        async with self._guard.client(timeout=self._timeout, headers=_HEADERS) as client:
+            request = guard.request(client, "GET", url)
+            approve = self._robots.check if self._robots else None
+            async with self._guard.follow(
+                client, request, redirects=self._redirects, approve=approve
+            ) as response:
+                return await self._receive(response)
+
+    async def _receive(self, response: httpx.Response) -> Download:
+        guard.check_status(response)
+        url, headers = urldefrag(str(response.url)).url, response.headers
+        kind = kind_of(url, headers)
+        if kind == "html":
+            await _extractors.warm()
+
+        most = self._max_document_bytes if kind.startswith(".") else self._max_bytes
+        return Download(
+            url=url,
+            kind=kind,
+            charset=response.charset_encoding,
+            body=await guard.receive(response, max_bytes=most),
+            at=self._clock(),
+            age=age_of(headers),
+            may_keep=may_keep(headers),
         )
 
-    async def _receive(self, response: httpx.Response) -> _Page:
-        _check_status(response)
-        media_type = response.headers.get("content-type", "text/html").partition(";")[0].strip().lower()
-        if media_type not in _HTML | _PLAIN and not media_type.startswith("text/"):
+    async def _page(self, download: Download) -> Page:
+        if download.kind.startswith("."):
+            return await self._document(download)
+
+        text = await asyncio.to_thread(decoded, download.body, download.charset)
+        title = ""
+        if download.kind == "html":
+            title, text = await _content(download.url, text)
+
+        title, text = clean(title), clean(text)
+        if not text.strip():
             raise FileUnreadable(
-                f"`{response.url}` is `{media_type}`, which is not a page of text",
-                hint="fetch a page in HTML or plain text",
+                f"`{download.url}` holds no text",
+                hint="it may need a browser to show anything: try `browse`",
             )
 
-        return _Page(
-            url=str(response.url),
-            media_type=media_type,
-            charset=response.charset_encoding,
-            body=await self._body(response),
+        return Page(url=download.url, title=title, text=text, at=download.at, age=download.age)
+
+    async def _document(self, download: Download) -> Page:
+        # Imported here: it brings the whole of file search along.
+        from agentflow.toolkit.files import read_document
+
+        try:
+            read = await read_document(download.body, download.kind, seconds=self._timeout)
+        except FileUnreadable as error:
+            raise FileUnreadable(f"`{download.url}` cannot be read: {error}", hint=error.hint) from error
+
+        return Page(
+            url=download.url,
+            title=read.title,
+            text=read.text,
+            at=download.at,
+            age=download.age,
+            places=read.pages,
         )
 
-    async def _body(self, response: httpx.Response) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-            raise FileUnreadable(f"`{response.url}` is compressed as `{encoding}`, which was not asked for")
-
-        # 47: the largest window, with the header of gzip or of zlib.
-        inflate = None if encoding == "identity" else zlib.decompressobj(47)
-        body = bytearray()
-        try:
-            async for chunk in response.aiter_raw():
-                room = self._max_bytes - len(body) + 1
-                body += inflate.decompress(chunk, room) if inflate else chunk
-                if len(body) > self._max_bytes:
-                    raise FileUnreadable(f"`{response.url}` is larger than {self._max_bytes:,} bytes")
-        except zlib.error as error:
-            raise FileUnreadable(
-                f"`{response.url}` is not the `{encoding}` that it claims: {error}"
-            ) from error
-
-        return bytes(body)
-
-    def _evidence(self, url: str, title: str, text: str) -> list[Evidence]:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+    def _evidence(self, page: Page) -> list[Evidence]:
+        at = datetime.fromtimestamp(page.at, UTC).isoformat(timespec="seconds")
         return [
             Evidence(
-                text=text[part.start : part.end],
-                source=url,
-                place=_place(part, len(text)),
-                title=title,
+                text=page.text[part.start : part.end],
+                source=page.url,
+                place=_place(page, part),
+                title=page.title,
                 tool="fetch_page",
-                at=now,
+                at=at,
                 trust="untrusted",
                 start=part.start,
                 end=part.end,
             )
-            for part in passages(text[: self._max_characters])
+            for part in passages(page.text[: self._max_characters])
         ]
 
 
-def _place(part: Passage, total: int) -> str:
+async def _content(url: str, page: str) -> tuple[str, str]:
+    """Title and text of a page in HTML."""
+    content = await _extractors.content(url, page)
+    if content.refresh and len(content.text.strip()) < _TOO_SHORT:
+        # Followed in silence it would lead past robots.txt, and cite what was never asked for.
+        raise FileUnreadable(
+            f"`{url}` only sends its reader on to `{urljoin(url, content.refresh)}`",
+            hint="fetch that address, if it is what you look for",
+        )
+
+    return content.title, content.text
+
+
+def _place(page: Page, part: Passage) -> str:
     # The total tells the reader where a page was cut.
-    where = f"characters {part.start}-{part.end} of {total}"
-    return f"{' > '.join(part.headings)}, {where}" if part.headings else where
+    where = f"characters {part.start}-{part.end} of {len(page.text)}"
+    inside = [name for start, name in page.places if start <= part.start][-1:]
+    return ", ".join([*filter(None, [" > ".join(part.headings)]), *inside, where])
 
 
 async def fetch_page(url: str) -> list[Evidence]:
     """The passages of the page at `url`, read with the limits that `PageReader` has by default."""
     return await PageReader()(url)
-
-
-def _require() -> None:
-    try:
-        import_module("ssrfguard")
-        import_module("ssrfguard.httpx")
-    except ImportError:
-        raise MissingExtra("tools", "ssrfguard[httpx]") from None
-
-
-@asynccontextmanager
-async def _faults(url: str) -> AsyncGenerator[None, None]:
-    """Turn the errors of the client and its guard into those of a tool."""
-    import httpx
-    from ssrfguard import SSRFGuardError
-
-    try:
-        yield
-    except SSRFGuardError as error:
-        raise AddressRefused(
-            f"`{url}` may not be opened: {error}", hint="only public addresses on the usual ports are fetched"
-        ) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
-        raise AddressRefused(
-            f"`{url}` is not an address that can be opened: {error}", hint="give a full http or https address"
-        ) from error
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise NetworkUnavailable(
-            f"`{url}` cannot be reached: {error or 'no answer'}; the run goes on without it"
-        ) from error
-    except httpx.TimeoutException as error:
-        raise ToolTimeout(f"`{url}` gave no answer in time") from error
-    except httpx.HTTPError as error:
-        raise ToolError(f"`{url}` could not be fetched: {error}") from error
-
-
-def _check_status(response: httpx.Response) -> None:
-    status = response.status_code
-    if status == 429:
-        raise RateLimited(f"`{response.url}` answered 429: it is asked too often", hint="try again later")
-
-    if not response.is_success:
-        raise ToolError(f"`{response.url}` answered {status} {response.reason_phrase}".rstrip())
-
-
-def _read(page: _Page) -> tuple[str, str]:
-    """Title and text of a page, the text as Markdown. Blocks for up to seconds on a large page."""
-    title, text = _extracted(page) if page.media_type in _HTML else ("", _decoded(page))
-    if not text.strip():
-        raise FileUnreadable(
-            f"`{page.url}` holds no text", hint="it may need a browser to show anything: try `browse`"
-        )
-
-    return title, text
-
-
-def _decoded(page: _Page) -> str:
-    try:
-        return page.body.decode(page.charset or "utf-8", errors="replace")
-    except LookupError:
-        return page.body.decode("utf-8", errors="replace")
-
-
-def _extracted(page: _Page) -> tuple[str, str]:
-    try:
-        # Over a second to import, and only needed for HTML.
-        import trafilatura
-    except ImportError:
-        raise MissingExtra("tools", "trafilatura") from None
-
-    # Without a charset in the header the page's own declaration decides, which the extractor reads.
-    source = _decoded(page) if page.charset else page.body
-    tree = trafilatura.load_html(source)
-    if tree is None:
-        return "", ""
-
-    title = " ".join((tree.findtext(".//title") or "").split())
-    text = trafilatura.extract(source, url=page.url, output_format="markdown", include_comments=False) or ""
-    if len(text) >= _TOO_SHORT:
-        return title, text
-
-    return title, max(text, trafilatura.html2txt(source), key=len)

@@ -2,91 +2,87 @@
 
 from __future__ import annotations
 
-import asyncio
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import os
+import re
+from typing import Any
 
-from agentflow.exceptions import MissingExtra, NetworkUnavailable, ToolError, ToolTimeout
-from agentflow.toolkit.web.provider import Hit, refusal
+from agentflow.exceptions import RateLimited, ToolError
+from agentflow.toolkit.guard import retry_after
+from agentflow.toolkit.web.provider import Hit, Query, refusal
+from agentflow.toolkit.web.service import Reply, Service, text_of
 
-if TYPE_CHECKING:
-    import httpx
+_SAFE = {"off": "0", "moderate": "1", "strict": "2"}
+# How the server words it when an engine behind it asks for patience or takes it for a program.
+_REFUSED = re.compile(r"(?i)too many requests|captcha|access denied|suspended|rate.?limit")
 
 
 class SearXng:
-    """Asks the server at `base`; its address is the operator's choice and may be private."""
+    """Asks the server at `base`, by default at SEARXNG_URL."""
 
     name = "searxng"
 
-    def __init__(self, base: str) -> None:
-        self._base = base.rstrip("/")
+    def __init__(self, base: str | None = None) -> None:
+        self._base = base
 
-    async def find(self, query: str, *, wanted: int, seconds: float) -> list[Hit]:
-        try:
-            async with asyncio.timeout(seconds):
-                response = await self._get(query, seconds)
-        except TimeoutError:
-            raise ToolTimeout(f"`{self._base}` gave no answer within {seconds:.1f} s") from None
+    @property
+    def needs(self) -> str:
+        return "" if self._address() else "SEARXNG_URL"
 
-        answer = self._answer(response)
-        hits = [_hit(found) for found in answer["results"] if _usable(found)]
-        silent = answer.get("unresponsive_engines")
-        if silent and not hits:
-            raise ToolError(f"`{self._base}` found nothing, and some of its engines failed: {silent}")
+    def lacks(self, query: Query) -> str:
+        del query
+        return ""
 
-        return hits[:wanted]
-
-    async def _get(self, query: str, seconds: float) -> httpx.Response:
-        await asyncio.to_thread(_require)
-        import httpx
-
-        try:
-            async with httpx.AsyncClient(timeout=seconds, follow_redirects=True) as client:
-                return await client.get(f"{self._base}/search", params={"q": query, "format": "json"})
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise NetworkUnavailable(f"`{self._base}` cannot be reached: {error or 'no answer'}") from error
-        except httpx.TimeoutException:
-            raise ToolTimeout(f"`{self._base}` gave no answer within {seconds:.1f} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ToolError(f"`{self._base}` failed: {error}", hint="check SEARXNG_URL") from error
-
-    def _answer(self, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code == 403:
+    async def find(self, query: Query, *, seconds: float) -> list[Hit]:
+        base = self._address()
+        service = Service(url=f"{base}/search", name=base, hint="check SEARXNG_URL", redirects=True)
+        reply = await service.ask("GET", seconds=seconds, params=_parameters(query))
+        if reply.status == 403:
             raise ToolError(
-                f"`{self._base}` refuses to answer in JSON",
+                f"`{base}` refuses to answer in JSON",
                 hint="add `json` to `search.formats` in the server's settings.yml",
             )
 
-        if error := refusal(self._base, response.status_code):
+        if error := refusal(base, reply.status, retry_after=retry_after(reply.headers.get("retry-after"))):
             raise error
 
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
+        if reply.data is None or not isinstance(reply.data.get("results"), list):
+            raise ToolError(f"`{base}` did not answer like SearXNG", hint="check SEARXNG_URL")
 
-        if not isinstance(answer, dict) or not isinstance(answer.get("results"), list):
-            raise ToolError(f"`{self._base}` did not answer like SearXNG", hint="check SEARXNG_URL")
+        hits = [_hit(row) for row in reply.rows("results")]
+        if not hits:
+            _check_engines(base, reply)
 
-        return answer
+        return hits[: query.wanted]
 
-
-def _require() -> None:
-    # In a thread of its own the first import does not hold up what runs beside it.
-    try:
-        import_module("httpx")
-    except ImportError:
-        raise MissingExtra("tools", "httpx") from None
+    def _address(self) -> str:
+        return (self._base if self._base is not None else os.environ.get("SEARXNG_URL", "")).rstrip("/")
 
 
-def _usable(found: Any) -> bool:
-    return isinstance(found, dict) and str(found.get("url", "")).startswith(("http://", "https://"))
+def _parameters(query: Query) -> dict[str, str]:
+    asked = {"q": query.text, "format": "json", "safesearch": _SAFE[query.safe]}
+    asked |= {"language": f"{query.language}-{query.country.upper()}"} if query.country != "wt" else {}
+    asked |= {"categories": "news"} if query.news else {}
+    return asked | ({"time_range": query.time_range} if query.time_range else {})
 
 
-def _hit(found: dict[str, Any]) -> Hit:
+def _check_engines(base: str, reply: Reply) -> None:
+    """Raise if none was found because the engines behind the server failed."""
+    silent = (reply.data or {}).get("unresponsive_engines")
+    if not silent:
+        return
+
+    text = f"`{base}` found nothing, and some of its engines failed: {silent}"
+    if _REFUSED.search(str(silent)):
+        raise RateLimited(text, hint="wait a minute, or enable other engines on the server")
+
+    raise ToolError(text)
+
+
+def _hit(row: Any) -> Hit:
     return Hit(
-        title=str(found.get("title") or ""),
-        url=str(found["url"]),
-        text=str(found.get("content") or ""),
-        engine=str(found.get("engine") or "searxng"),
+        title=text_of(row, "title"),
+        url=str(row["url"]),
+        text=text_of(row, "content"),
+        engine=text_of(row, "engine") or "searxng",
+        published=text_of(row, "publishedDate"),
     )
