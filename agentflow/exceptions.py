@@ -270,3 +270,15 @@ class JournalDamaged(JournalError):
 
 class JournalVersion(JournalError):
     """Raised when the journal was written by a newer version of agentflow."""
+
+
+class TraceUnreadable(AgentflowError):
+    """Raised when spans that were given back cannot be read, or cannot be asked for."""
+
+
+class TraceNotFound(AgentflowError):
+    """Raised when whoever keeps traces does not have one, or not yet."""
+
+
+class HeadsUnusable(AgentflowError):
+    """Raised when a key, or the file that heads of runs are kept in, cannot be used."""
