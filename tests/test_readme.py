@@ -37,6 +37,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     known = {
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     }
+    known |= {group.name for group in app.registered_groups if group.name}
     named = {
         line.split()[1]
         for block in _blocks("sh")
