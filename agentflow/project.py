@@ -30,19 +30,18 @@ if TYPE_CHECKING:
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
 _KNOWN_SETTINGS = {
-    *(
-        "audit",
-        "content",
-        "jaeger",
-        "journal",
-        "log",
-        "metrics",
-        "model",
-        "prices",
-        "redact",
-        "tools",
-        "workflows",
-    ),
+    "audit",
+    "content",
+    "jaeger",
+    "journal",
+    "log",
+    "metrics",
+    "model",
+    "prices",
+    "redact",
+    "stores",
+    "tools",
+    "workflows",
 }
 _AUDIT_SETTINGS = {"heads", "key"}
 

@@ -27,7 +27,7 @@ def read(data: bytes) -> Inside:
     """What the JSON of an event says of itself; nothing where it is no event."""
     try:
         known = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         known = None
 
     if not isinstance(known, Mapping):

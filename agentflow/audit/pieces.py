@@ -95,8 +95,11 @@ def _put(pieces: Pieces, seq: int, piece: Piece) -> None:
     if other is None:
         pieces.events[seq] = piece
     elif other.span != piece.span or other.entry.hash != piece.entry.hash:
+        # The one to look at is the one that says itself that it is another event, if one does.
+        right, wrong = (piece, other) if other.raw and other.inside.seq != seq else (other, piece)
+        pieces.events[seq] = right
         pieces.faults.append(
-            _fault(seq, piece, "inserted", "two spans tell of it, and each event stands on one")
+            _fault(seq, wrong, "inserted", "two spans tell of it, and each event stands on one")
         )
     elif not other.raw:
         # The same span, sent once without what was said and once with it.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from agentflow.audit.comparing import UNKNOWN
 from agentflow.audit.made import Made
-from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults
+from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults, is_ours
 from agentflow.audit.verdict import Fault, Verdict, first_of, state_of
 from agentflow.events import CHAIN, Event, Json, decode, seal
 from agentflow.exceptions import JournalDamaged
@@ -17,13 +18,19 @@ from agentflow.tracing.received import Received
 from agentflow.tracing.span import SpanData
 
 _UNCAUGHT = "without a kept head, it cannot be told whether all spans were made anew, or the last ones taken away together with the run's own"
-_RESOURCE = "who sent the spans (their resource) and spans of other libraries are no part of the trail"
+_RESOURCE = (
+    "who sent the spans (their resource), their flags, and spans of other libraries are no part of the trail"
+)
 
 
-def runs_in(received: Sequence[Received]) -> list[str]:
-    """The runs that spans are of, by name, in the order in which they come."""
-    ids = {trace: run for one in received if (run := _run_of(one.span)) for trace in [one.span.trace_id]}
-    return list(dict.fromkeys(ids.values()))
+def runs_in(received: Sequence[Received]) -> dict[int, str]:
+    """The runs of the traces that spans are of, in the order in which they come; empty where no span names it yet."""
+    runs: dict[int, str] = {}
+    for one in received:
+        if is_ours(one):
+            runs[one.span.trace_id] = runs.get(one.span.trace_id) or _run_of(one.span)
+
+    return runs
 
 
 def _run_of(span: SpanData) -> str:
@@ -40,7 +47,7 @@ def verify_spans(received: Sequence[Received], run: str) -> Verdict:
         faults.append(Fault(seq=1, what="altered", why=f"its hashes would be chained in way {chain}"))
 
     count = counted(pieces, run)
-    events, why_not = _events(pieces, min((f.seq for f in faults if f.seq), default=count + 1))
+    events, why_not = _events(pieces, min((f.seq for f in faults if f.of == "event"), default=count + 1))
     is_whole = len(events) == count and not faults
     made = Made(run, events, is_whole=is_whole, is_partly=_is_partly(pieces))
     faults += made.compare(pieces)
@@ -81,31 +88,44 @@ def _head(pieces: Pieces) -> str:
 
 def _gaps(pieces: Pieces, count: int, chain: int) -> tuple[str, ...]:
     """What is not there, in words: events, and what events say."""
-    missing = [seq for seq in range(1, count + 1) if seq not in pieces.events]
     silent = [seq for seq, piece in sorted(pieces.events.items()) if not piece.raw]
     ordered = [seq for seq in silent if chain > 1 and pieces.events[seq].digest]
     bare = sorted(set(silent) - set(ordered))
     told = (
-        (missing, "no span that is there tells of them; they may not have come yet"),
-        (ordered, "their order is proven, but what they say is not on the spans"),
-        (bare, "what they say is not on the spans, so nothing of them is proven"),
+        (
+            _missing(sorted(pieces.events), count),
+            "no span that is there tells of them; they may not have come yet",
+        ),
+        (_ranges(ordered), "their order is proven, but what they say is not on the spans"),
+        (_ranges(bare), "what they say is not on the spans, so nothing of them is proven"),
     )
-    gaps = tuple(f"{_numbers(numbers)}: {why}" for numbers, why in told if numbers)
+    gaps = tuple(f"{_numbers(ranges)}: {why}" for ranges, why in told if ranges)
     return gaps if pieces.events else ("no span tells of an event", *gaps)
 
 
-def _numbers(numbers: Sequence[int]) -> str:
-    """Numbers of events in words, neighbours together: `events 1, 4-7`."""
-    ranges: list[list[int]] = []
+def _missing(there: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """What is between the numbers that are there, up to a count that may be any: as first and last."""
+    return [(a + 1, b - 1) for a, b in pairwise([0, *there, max(count, *there, 0) + 1]) if b - a > 1]
+
+
+def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Numbers in order, neighbours together, as first and last."""
+    ranges: list[tuple[int, int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
+            ranges[-1] = ranges[-1][0], number
         else:
-            ranges.append([number, number])
+            ranges.append((number, number))
 
+    return ranges
+
+
+def _numbers(ranges: Sequence[tuple[int, int]]) -> str:
+    """Numbers of events in words: `events 1, 4-7`."""
     shown = [str(a) if a == b else f"{a}-{b}" for a, b in ranges[:8]]
     more = ", …" if len(ranges) > len(shown) else ""
-    return f"event{'s' if len(numbers) > 1 else ''} {', '.join(shown)}{more}"
+    is_one = len(ranges) == 1 and ranges[0][0] == ranges[0][1]
+    return f"event{'' if is_one else 's'} {', '.join(shown)}{more}"
 
 
 def _is_partly(pieces: Pieces) -> bool:
@@ -132,7 +152,7 @@ def _events(pieces: Pieces, end: int) -> tuple[list[Event], tuple[str, ...]]:
 
         try:
             event = decode(piece.raw, load)
-        except JournalDamaged as error:
+        except (JournalDamaged, RecursionError) as error:
             return events, (f"event {seq} cannot be read by this agentflow: {error}",)
 
         seal(event, piece.digest)

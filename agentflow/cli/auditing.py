@@ -20,7 +20,7 @@ from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.output import DONE, UNPROVEN, count, out, print_json
 from agentflow.exceptions import JournalDamaged, ProjectError, TraceUnreadable, UnknownName
 from agentflow.journal import Journal
-from agentflow.tracing.ids import hex_trace_id
+from agentflow.tracing.ids import hex_trace_id, trace_id
 from agentflow.tracing.jaeger import fetch_trace
 from agentflow.tracing.received import Received, read_file, spans_in
 
@@ -145,14 +145,7 @@ def _unreadable(run: str, error: JournalDamaged) -> Verdict:
 
 def _from_spans(question: Question, known: Known) -> tuple[list[Verdict], str]:
     received, source = _received(question)
-    found = runs_in(received)
-    runs = [run for run in found if question.run in (None, run, hex_trace_id(run))]
-    if not runs:
-        if question.run is None:
-            raise TraceUnreadable(f"{source} has no span of a run", hint="give spans that agentflow sent")
-
-        raise UnknownName("run", question.run, found)
-
+    runs = _runs_of(question, received, source)
     verdicts = [
         against(
             verify_spans(received, run),
@@ -165,6 +158,29 @@ def _from_spans(question: Question, known: Known) -> tuple[list[Verdict], str]:
         for run in runs
     ]
     return verdicts, source
+
+
+def _runs_of(question: Question, received: Sequence[Received], source: str) -> list[str]:
+    """The runs to verify; each trace must be known by the name of its run, which its own span tells, or the person."""
+    found = runs_in(received)
+    if question.run is not None and trace_id(question.run) in found:
+        return [question.run]
+
+    named = {f"{trace:032x}": run for trace, run in found.items()}
+    if question.run is not None and question.run not in named:
+        raise UnknownName("run", question.run, [run for run in named.values() if run])
+
+    wanted = named if question.run is None else {question.run: named[question.run]}
+    if not wanted:
+        raise TraceUnreadable(f"{source} has no span of a run", hint="give spans that agentflow sent")
+
+    if nameless := [trace for trace, run in wanted.items() if not run]:
+        raise TraceUnreadable(
+            f"no span says which run the trace {nameless[0]} is of: the run's own is not there",
+            hint="name the run",
+        )
+
+    return list(wanted.values())
 
 
 def _received(question: Question) -> tuple[list[Received], str]:

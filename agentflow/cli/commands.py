@@ -20,6 +20,7 @@ from agentflow.cli.arguments import (
     RunName,
     Statuses,
 )
+from agentflow.cli.indexing import index
 from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, hush, print_error
 from agentflow.cli.trails import audit_export, trace
 from agentflow.exceptions import AgentflowError
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(index)
 
 
 def _print_version(wanted: bool) -> None:

@@ -52,6 +52,8 @@ def read_file(text: str) -> list[Received]:
     """The spans in the text of a file: one JSON document, or one a line, as the collector's file exporter writes."""
     try:
         return spans_in(json.loads(text))
+    except RecursionError:
+        raise TraceUnreadable("this is JSON in JSON without end", hint="give OTLP in JSON") from None
     except json.JSONDecodeError:
         return [span for line in text.splitlines() if line.strip() for span in spans_in(_parsed(line))]
 
@@ -59,7 +61,7 @@ def read_file(text: str) -> list[Received]:
 def _parsed(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceUnreadable(f"this is no JSON: {error}", hint="give OTLP in JSON") from None
 
 
@@ -132,6 +134,9 @@ def _attributes(known: Mapping[str, Any]) -> dict[str, Attribute]:
 
 def _value(value: Mapping[str, Any]) -> Any:
     for name, given in value.items():
+        if given is None:  # some name all kinds, and leave all but one empty
+            continue
+
         match name.replace("_", "").lower():
             case "stringvalue":
                 return str(given)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentflow.events import encode
-from agentflow.journal import canonical, stand_in
+from agentflow.journal import stand_in
 from agentflow.tracing import semconv
 from agentflow.tracing.span import Record
 from agentflow.tracing.values import LIMIT, Attribute
@@ -66,16 +66,13 @@ def _entry(record: Record, *, is_told: bool) -> str:
 
 def _content(records: Sequence[Record], may_tell: Callable[[bytes], bool]) -> dict[str, Attribute]:
     """What the events say, with their large payloads if there is room; nothing where it is not what was written."""
-    events = [canonical(record.event) for record in records]
-    is_whole = all(
-        hashlib.sha256(raw).digest() == record.digest and b"\n" not in raw
-        for raw, record in zip(events, records, strict=True)
-    )
+    payloads: list[bytes] = []
+    events = [_said(record, payloads) for record in records]
     # What was written before a secret was known is not told again without it: its digest would not fit.
-    if not events or not is_whole or not all(map(may_tell, events)):
+    if not events or b"" in events or not all(map(may_tell, events)):
         return {}
 
-    payloads = [raw for r in records for raw in _payloads(r) if b"\n" not in raw and may_tell(raw)]
+    payloads = [raw for raw in payloads if may_tell(raw)]
     for lines in ([*events, *dict.fromkeys(payloads)], events):
         text = _packed(b"\n".join(lines))
         if len(text) <= PARTS * LIMIT:
@@ -84,18 +81,18 @@ def _content(records: Sequence[Record], may_tell: Callable[[bytes], bool]) -> di
     return {}
 
 
-def _payloads(record: Record) -> list[bytes]:
-    found: list[bytes] = []
+def _said(record: Record, payloads: list[bytes]) -> bytes:
+    """The JSON of an event if it is what was written, else nothing; its large payloads are added to `payloads`."""
 
-    def seen(raw: bytes) -> bytes:
+    def apart(raw: bytes) -> bytes:
         short = stand_in(raw)
-        if short is not raw:
-            found.append(raw)
+        if short is not raw and b"\n" not in raw:
+            payloads.append(raw)
 
         return short
 
-    encode(record.event, seen)
-    return found
+    raw = encode(record.event, apart)
+    return raw if hashlib.sha256(raw).digest() == record.digest and b"\n" not in raw else b""
 
 
 def _packed(raw: bytes) -> str:
@@ -119,7 +116,7 @@ def entries_in(attributes: Mapping[str, Any]) -> list[Entry]:
     """The records that stand in attributes; raises `RecordsUnreadable`."""
     first, *words = str(attributes.get(semconv.AUDIT_RECORDS, "")).split(" ")
     chain, _, count = first.partition("/")
-    if not chain.isdecimal() or count != str(len(words)):
+    if not _is_number(chain) or count != str(len(words)):
         raise RecordsUnreadable("its records are not all there")
 
     return [_read(int(chain), word) for word in words]
@@ -132,10 +129,15 @@ def _read(chain: int, word: str) -> Entry:
     except ValueError:
         raw = []
 
-    if not seq.isdecimal() or not 0 < len(raw) <= _FORM or any(len(part) != 32 for part in raw):
+    if not _is_number(seq) or not 0 < len(raw) <= _FORM or any(len(part) != 32 for part in raw):
         raise RecordsUnreadable(f"its record `{word[:60]}` is not in the form that was written")
 
     return Entry(chain=chain, seq=int(seq), hash=raw[0], digest=raw[1] if len(raw) > 1 else b"")
+
+
+def _is_number(text: str) -> bool:
+    # As it was written: other digits, and zeros before them, are read alike.
+    return text.isascii() and text.isdecimal() and text == str(int(text))
 
 
 def content_in(attributes: Mapping[str, Any]) -> list[bytes]:
@@ -150,6 +152,9 @@ def content_in(attributes: Mapping[str, Any]) -> list[bytes]:
 
     try:
         packed = b64decode(text.removeprefix(_COMPRESSED), validate=True)
+        if b64encode(packed).decode() != text.removeprefix(_COMPRESSED):
+            raise ValueError("other letters than those that were written")
+
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(packed, _GROWN)
     except (ValueError, zlib.error) as error:

@@ -81,6 +81,17 @@ def _unreachable(s: Subject) -> Iterator[Problem]:
             )
 
 
+def _nameless(s: Subject) -> Iterator[Problem]:
+    for step in s.spec.steps:
+        if step.kind != "gather" and _NO_NAME.search(step.id):
+            yield Problem(
+                code="AF123",
+                what="it has a name that cannot stand in a trail" if step.id.strip() else "it has no name",
+                where=s.where(step.id),
+                hint="a name holds no `/`, `#`, `[`, `]` or control character: these tell visits, items and workflows apart",
+            )
+
+
 def _dead_ends(s: Subject) -> Iterator[Problem]:
     for id_ in s.steps:
         if id_ not in s.leading:
@@ -248,8 +259,10 @@ def _name(type_: Any) -> str:
     return short_name(type_name(type_))
 
 
+_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]|^\s*$")
 Check = Callable[[Subject], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
+    _nameless,
     _unreachable,
     _dead_ends,
     _unbounded_cycles,

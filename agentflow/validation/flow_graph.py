@@ -155,7 +155,7 @@ class _Making:
             private=tool.private,
             writes=tool.effect == "write",
             outside=tool.outside,
-            is_guarded=tool.needs_approval,
+            is_guarded=tool.labels.needs_approval,
             home=tool.home,
         )
 

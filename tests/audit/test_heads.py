@@ -135,14 +135,8 @@ def test_a_head_is_signed_and_verified(tmp_path: Path) -> None:
     assert (wrong, head.key, key.id) == ([], made.id, made.id)
     assert judged(trail, head, key=key).state == "ok"
     assert public_key(tmp_path / "deep" / "key.pem").id == key.id
-    for name, value in {
-        "count": 64,
-        "head": "00" * 32,
-        "workflow": "v",
-        "chain": 1,
-        "at": 2,
-        "run": "q",
-    }.items():
+    lies: dict[str, Any] = {"count": 64, "head": "00" * 32, "workflow": "v", "chain": 1, "at": 2, "run": "q"}
+    for name, value in lies.items():
         lie = replace(head, **{name: value})
         assert not lie.is_signed_by(key), name
         verdict = judged(trail, lie, key=key)

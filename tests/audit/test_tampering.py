@@ -128,6 +128,18 @@ def test_a_span_that_was_never_made_is_found() -> None:
             assert verdict.fault is not None or records.startswith("2/1")
 
 
+def test_numbers_beyond_all_measure_cost_nothing() -> None:
+    """A count, or the number of an event, that would fill the memory of who looks for what is missing."""
+    for name, value in (
+        ("agentflow.audit.count", {"intValue": str(10**15)}),
+        ("agentflow.audit.records", {"stringValue": f"2/1 {10**15}." + "A" * 43}),
+    ):
+        document = document_of(trails()["moved"])
+        held = next(a for a in spans_in_document(document)[-1]["attributes"] if a["key"] == name)
+        held["value"] = value
+        assert verdict_on(document).state != "ok"
+
+
 def test_what_spans_say_cannot_be_swapped() -> None:
     """The same attributes on two spans, the other way round."""
     events = trails()["asked and answered"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentflow import Decision, MemoryJournal, Secret, Settings, SqliteJournal, Workflow, run, secrets
+from agentflow import (
+    Decision,
+    MemoryJournal,
+    Secret,
+    Settings,
+    SqliteJournal,
+    Workflow,
+    each,
+    run,
+    secrets,
+    step,
+)
 from agentflow.audit.rows import verify_rows
 from agentflow.audit.spans import verify_spans
 from agentflow.events import Event, decode
@@ -100,8 +112,7 @@ def test_a_run_that_goes_on_is_incomplete() -> None:
     for count in range(1, len(events), 7):
         verdict = verify_spans(spans_in(document_of(events[:count])) or [], "r")
         assert (verdict.state, verdict.fault) == ("incomplete", None)
-
-    assert "event" in verdict.gaps[0]
+        assert "event" in verdict.gaps[0]
 
 
 def test_without_content_the_order_is_proven_alone() -> None:
@@ -117,6 +128,53 @@ def test_without_content_the_order_is_proven_alone() -> None:
     assert "go" not in [
         a for s in spans_in(document_of(events, content=False)) for a in s.span.attributes.values()
     ]
+
+
+@step
+async def noise(lines: int) -> list[str]:
+    return [hashlib.shake_128(str(n).encode()).hexdigest(400) for n in range(lines)]
+
+
+@step
+async def longest(lines: list[str]) -> int:
+    return max(map(len, lines))
+
+
+@step
+async def length(line: str) -> int:
+    return len(line)
+
+
+@step
+async def most(lengths: list[int]) -> int:
+    return max(lengths)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "said"),
+    [
+        (Workflow("w", start=noise, end=longest, edges=[noise >> longest]), "compared in part"),
+        (
+            Workflow("w", start=noise, end=most, edges=[noise >> each(length, at_most=900) >> most]),
+            "could not be made anew",
+        ),
+    ],
+    ids=["given on", "mapped"],
+)
+async def test_what_is_too_large_for_spans_is_named(workflow: Workflow[int, int], said: str) -> None:
+    """Its digest is in the chain; what follows from it on the spans cannot be told, and is no alarm."""
+    journal = MemoryJournal()
+    settings = Settings(journal=journal)
+    await run(workflow, 600, run_id="r", settings=settings).result()
+    document = document_of(await journal.read("r"))
+    verdict = verify_spans(spans_in(document), "r")
+    sizes = [
+        len(a["value"].get("stringValue", "")) for s in spans_in_document(document) for a in s["attributes"]
+    ]
+
+    assert max(sizes) <= 65536
+    assert (verdict.state, verdict.fault, verdict.events) == ("incomplete", None, verdict.count)
+    assert said in verdict.gaps[0]
 
 
 def test_what_was_written_before_a_secret_was_known_is_not_told_again(
