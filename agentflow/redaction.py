@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 from agentflow.exceptions import ProjectError
@@ -79,6 +80,7 @@ _KEYS = "|".join(  # noqa: FLY002 - one a line, with whose it is
 _SECRET_NAMES = r"password|passwd|pwd|api[_-]?key|access[_-]?token|client[_-]?secret|secret[_-]?key"  # noqa: S105
 _SECRET_NAME = re.compile(rf"(?i:(?<![A-Za-z])(?:{_SECRET_NAMES})$)")
 _SHORTEST = 6
+_REMEMBERED = 200
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 RULES: tuple[Rule, ...] = (
     # A block that was cut off is taken out to where it ends.
@@ -164,10 +166,16 @@ class Redactor:
     def __init__(self, more: Sequence[Rule] = ()) -> None:
         self.rules = (*more, *RULES)
         self._has_own = bool(more)
+        # Names and ids come again and again.
+        self._short = lru_cache(4096)(self._ruled)
 
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
         text = without_secrets(text)
+        return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+
+    def _ruled(self, text: str) -> str:
+        """`text` without what rules match; what is known by value changes, so it is no part of this."""
         if not self._has_own and not _may_match(text):
             return text
 

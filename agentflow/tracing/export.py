@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -97,8 +97,13 @@ class Exporter:
     @property
     def upto(self) -> int:
         """The number of the event up to which all spans were answered for."""
-        with_first = self._pending[0][0] - 1 if self._pending else self._folded
-        return min(with_first, self._gap - 1) if self._gap else with_first
+        # Asked while the thread works, so in this order: what is folded is pending first, and what is given up is a gap first.
+        folded = self._folded
+        with suppress(IndexError):
+            folded = self._pending[0][0] - 1
+
+        gap = self._gap
+        return min(folded, gap - 1) if gap else folded
 
     def flush(self, timeout: float = 5.0) -> Delivery:
         """Send what is left and say what came of all so far; waits at most `timeout` seconds."""
@@ -194,8 +199,8 @@ class Exporter:
         flush.done.set()
 
     def _give_up(self) -> None:
-        number, _ = self._pending.popleft()
-        self._leave(number)
+        self._leave(self._pending[0][0])
+        self._pending.popleft()
         self._failed += 1
 
     def _leave(self, number: int) -> None:
@@ -232,9 +237,10 @@ class Exporter:
     def _settle(self, batch: Sequence[tuple[int, SpanData]], answer: Answer) -> None:
         is_answered = answer.taken or answer.is_wrong or not answer.why
         for number, _ in batch:
-            self._pending.popleft()
             if not is_answered:  # refused for who asks: that may be mended
                 self._leave(number)
+
+            self._pending.popleft()
 
         self._sent += answer.taken
         self._failed += len(batch) - answer.taken

@@ -51,7 +51,9 @@ class Wire:
     def __init__(self, collector: Collector, environ: Mapping[str, str]) -> None:
         requests: Any = import_module("requests")  # untyped, and known to this class alone
         self._collector, self._environ = collector, environ
-        self._errors = (requests.exceptions.RequestException, OSError)
+        # An answer that breaks off is told in the words of the library below.
+        below: Any = import_module("urllib3.exceptions")
+        self._errors = (requests.exceptions.RequestException, below.HTTPError, OSError)
         self._session: Any = requests.Session()
         self._session.headers.update(
             {

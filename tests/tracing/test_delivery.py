@@ -24,7 +24,8 @@ from agentflow.tracing.collector import Collector, collector_of, silencers
 from agentflow.tracing.content import Capture
 from agentflow.tracing.delivery import Recipient, deliver, deliver_owed, known_delivery
 from agentflow.tracing.export import BATCH, Exporter
-from agentflow.tracing.spans import spans_of
+from agentflow.tracing.spans import SpanData, spans_of
+from agentflow.tracing.wire import Answer
 from tests.tracing.conftest import Tracing
 from tests.tracing.otlp import TAKEN, Receiver
 from tests.tracing.workflows import counting
@@ -178,6 +179,32 @@ async def test_who_is_refused_for_its_key_gets_it_all_once_that_is_mended(
     found = await deliver_owed(tracing.journal, to, 20)
     assert (found.sent, found.failed) == (len(traced.spans) - 1, 1)
     assert await tracing.journal.deliveries(to.collector.place) == []
+
+
+async def test_an_answer_that_breaks_off_is_asked_for_again(tracing: Tracing, receiver: Receiver) -> None:
+    """Whether spans were taken is not known then: they are sent once more, the same, and owed until somebody says so."""
+    traced = await tracing(counting, "a b")
+    to = recipient(receiver.url)
+    receiver.answers = [(200, b"", {"content-length": "50"})]
+    known = await known_delivery(tracing.journal, "counting-1", to)
+    assert (await deliver(tracing.journal, traced.events, known, to, 5)).failed == len(traced.spans)
+    assert (await deliver_owed(tracing.journal, to, 20)).sent == len(traced.spans)
+    assert {len(forms) for forms in bytes_by_id(receiver.kept()).values()} == {1}
+
+
+def test_what_is_noted_is_never_more_than_what_was_taken(receiver: Receiver) -> None:
+    """However often it is asked while spans are made, sent and given up, it counts no event whose spans are still to come."""
+    exporter = receiver.exporter()
+    span = SpanData(
+        name="s", kind="internal", trace_id=1, span_id=1, parent_id=None, start=1, end=2, attributes={}
+    )
+    exporter._pending.extend((number, span) for number in range(3, 9))
+    exporter._folded = 8
+    assert exporter.upto == 2
+    exporter._give_up()
+    assert exporter.upto == 2
+    exporter._settle(list(exporter._pending)[:5], Answer(taken=5))
+    assert (exporter.upto, len(exporter._pending)) == (2, 0)
 
 
 async def test_a_slow_collector_does_not_hold_a_run_up_and_gets_its_spans_later(
