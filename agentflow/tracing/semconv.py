@@ -91,6 +91,8 @@ RUN_CHANGES = "agentflow.run.changes"
 RUN_BUDGET = "agentflow.run.budget."
 RUN_CANCELLED_BY = "agentflow.run.cancelled_by"
 WORKFLOW_DIGEST = "agentflow.workflow.digest"
+# The graph, an edge a line: `check -> write on Revision, at most 3`.
+WORKFLOW_GRAPH = "agentflow.workflow.graph"
 
 STEP_ID = "agentflow.step.id"
 STEP_KIND = "agentflow.step.kind"

@@ -13,9 +13,10 @@ from agentflow.events import OperationFinished, OperationStarted, Payload, RunSt
 from agentflow.spec import to_data
 from agentflow.tracing import semconv
 from agentflow.tracing.messages import messages
+from agentflow.tracing.runs import begun
 from agentflow.tracing.spans import SpanData, SpanFolder, spans_of
 from tests.tracing.conftest import Traced, Tracing
-from tests.tracing.workflows import counting
+from tests.tracing.workflows import branching, counting
 
 
 @pytest.fixture
@@ -112,6 +113,7 @@ ROWS: list[tuple[str, str, dict[str, Any]]] = [
             "gen_ai.input.messages": ...,
             "gen_ai.output.messages": ...,
             "agentflow.workflow.digest": ...,
+            "agentflow.workflow.graph": ("work",),
             "agentflow.bound.model_calls": ...,
             "agentflow.convention": "gen_ai/0.1.0",
         },
@@ -329,6 +331,35 @@ async def test_interrupted_work_is_told_by_spans_of_their_own_and_links() -> Non
     assert root.name == "invoke_workflow w"
     ended: list[SpanData] = folder.fold(OperationFinished(at=3, seq=3, step="s#1", operation="1.1"))
     assert [span.name for span in ended] == ["chat m"]
+
+
+async def test_the_root_tells_the_graph_an_edge_a_line(tracing: Tracing) -> None:
+    """Cases and limits of loops are told with the edge; of a very large graph, how much is left out."""
+    root = (await tracing(branching, 1)).one("invoke_workflow branching")
+    assert root.attributes["agentflow.workflow.graph"] == (
+        "given -> even",
+        "given -> doubled",
+        "even -> gather(even, doubled)",
+        "doubled -> gather(even, doubled)",
+        "gather(even, doubled) -> joined",
+        "joined -> again on str, at most 9",
+        "again -> given",
+        "joined -> ends on int",
+    )
+    edges = [{"from": f"s{n}", "to": f"s{n + 1}"} for n in range(300)]
+    event = RunStarted(
+        at=1,
+        run="r",
+        workflow="w",
+        digest="d",
+        spec={"edges": edges},
+        input=Payload(1),
+        model="m",
+        version="1",
+    )
+    lines = begun(event)["agentflow.workflow.graph"]
+    assert isinstance(lines, tuple)
+    assert (len(lines), lines[-1]) == (201, "and 100 more")
 
 
 async def test_a_step_tells_what_went_in_and_out(tracing: Tracing) -> None:
