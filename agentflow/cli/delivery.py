@@ -11,13 +11,13 @@ from agentflow.app import Run
 from agentflow.cli.output import count
 from agentflow.exceptions import JournalError, ProjectError
 from agentflow.journal import Delivered
-from agentflow.tracing.collector import collector_of, silencers
+from agentflow.tracing.collector import collector_of, flush_seconds, silencers
 from agentflow.tracing.content import capture_of
 from agentflow.tracing.delivery import Recipient, deliver_owed, known_delivery
 from agentflow.tracing.export import Exporter, step_scope
 
-# Seconds at the end of a run: for its own spans, and then for those that the collector is owed of earlier ones.
-FLUSH, OWED = 5.0, 5.0
+# Seconds at the end of a run: for its own spans, and then as long for those that the collector is owed of earlier ones.
+FLUSH = 5.0
 # Seconds after which is noted how far the spans of a run that goes on were taken.
 NOTED = 5.0
 
@@ -27,7 +27,7 @@ class Delivering:
 
     def __init__(self, run: Run[Any], environ: Mapping[str, str], settings: Mapping[str, Any]) -> None:
         self._run, self._journal = run, run.runner.journal
-        self._notes = silencers(environ)
+        self._notes, self._bound = silencers(environ), flush_seconds(environ, FLUSH)
         self._to = self._recipient(environ, settings)
         self._known: Delivered | None = None
         self._exporter: Exporter | None = None
@@ -96,7 +96,7 @@ class Delivering:
     async def _flushed(self, status: str) -> str:
         assert self._to is not None
         assert self._exporter is not None
-        delivery = await asyncio.to_thread(self._exporter.flush, FLUSH)
+        delivery = await asyncio.to_thread(self._exporter.flush, self._bound)
         await self._note()
         self._exporter.close()
         if delivery.failed:
@@ -109,6 +109,6 @@ class Delivering:
 
     async def _deliver_owed(self, to: Recipient) -> int:
         with suppress(JournalError):
-            return (await deliver_owed(self._journal, to, OWED)).sent
+            return (await deliver_owed(self._journal, to, self._bound)).sent
 
         return 0

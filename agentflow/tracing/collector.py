@@ -138,13 +138,18 @@ def _known(values: Mapping[str, T], environ: Mapping[str, str], name: str, more:
     return values[text]
 
 
-def _seconds(text: str) -> float:
+def flush_seconds(environ: Mapping[str, str], default: float) -> float:
+    """For how long at most the end of a run waits for a collector: OTEL_BSP_EXPORT_TIMEOUT, which is in milliseconds."""
+    return _seconds(environ.get("OTEL_BSP_EXPORT_TIMEOUT", ""), default * 1000) / 1000
+
+
+def _seconds(text: str, default: float = 10.0) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        return 10.0
+        return default
 
-    return seconds if 0 < seconds < float("inf") else 10.0
+    return seconds if 0 < seconds < float("inf") else default
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -327,6 +327,9 @@ async def test_a_process_that_is_asked_to_stop_sends_what_it_has_within_a_bound(
         receiver.hold = threading.Event()
 
     where = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    if is_slow:
+        where["OTEL_BSP_EXPORT_TIMEOUT"] = "200"
+
     stopped = launched(project, "run", "slowly", "1", "--run-id", "r", **where, WHAT="term")
     assert stopped.returncode == 130, stopped.stderr
     events = await events_in(project)
