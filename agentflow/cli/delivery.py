@@ -105,7 +105,8 @@ class Delivering:
 
         # Somebody who asked to stop does not want to wait for what others left.
         owed = 0 if status == "interrupted" else await self._deliver_owed(self._to)
-        return f"{delivery.sent} spans delivered" + (f", and {owed} of earlier runs" if owed else "")
+        said = f"{delivery.sent} spans delivered" + (f", and {owed} of earlier runs" if owed else "")
+        return f"{said}; {delivery.why}" if delivery.why else said
 
     async def _deliver_owed(self, to: Recipient) -> int:
         with suppress(JournalError):

@@ -72,7 +72,8 @@ async def deliver(
 
 async def deliver_owed(journal: Journal, to: Recipient, seconds: float) -> Delivery:
     """Send what a collector is owed of all runs that nobody drives, until it takes no more; within `seconds`."""
-    until, sent = time.monotonic() + seconds, 0
+    until = time.monotonic() + seconds
+    whole = Delivery(sent=0, failed=0)
     for known in await journal.deliveries(to.collector.place):
         left = until - time.monotonic()
         if left <= 0:
@@ -86,8 +87,9 @@ async def deliver_owed(journal: Journal, to: Recipient, seconds: float) -> Deliv
         except JournalError:  # one run that cannot be read must not hold the others back
             continue
 
-        sent += delivery.sent
-        if delivery.failed:
-            return Delivery(sent=sent, failed=delivery.failed, why=delivery.why)
+        why = delivery.why or whole.why
+        whole = Delivery(sent=whole.sent + delivery.sent, failed=whole.failed + delivery.failed, why=why)
+        if delivery.failed and not delivery.sent:
+            break
 
-    return Delivery(sent=sent, failed=0)
+    return whole

@@ -83,7 +83,7 @@ class Exporter:
         self._rest_until, self._rests, self._is_asked_to_rest = 0.0, 0, False
         self._largest = BATCH
         self._sent = self._failed = 0
-        self._why = ""
+        self._why = self._unmade = ""
 
     def __call__(self, event: object) -> None:
         """Take an event of the run; streamed text has no span."""
@@ -110,7 +110,8 @@ class Exporter:
         done = threading.Event()
         self._put(_Flush(time.monotonic() + timeout, done))
         if done.wait(timeout):
-            return Delivery(sent=self._sent, failed=self._failed, why=self._why)
+            why = self._why if self._failed else self._unmade
+            return Delivery(sent=self._sent, failed=self._failed, why=why)
 
         why = self._why or f"{self.collector.place} did not answer within {timeout:g} s"
         return Delivery(sent=self._sent, failed=self._failed + len(self._pending), why=why)
@@ -150,7 +151,7 @@ class Exporter:
             number = item.seq if isinstance(item, Event) else 0
             self._pending.extend((number, told(span, content=self._content)) for span in spans)
         except Exception as error:  # noqa: BLE001 - a run must not end for its spans' sake
-            self._why = f"a span could not be made: {type(error).__name__}: {error}"
+            self._unmade = f"a span could not be made: {type(error).__name__}: {error}"
             self._leave(item.seq if isinstance(item, Event) else 0)
 
         if isinstance(item, Event):
@@ -164,7 +165,7 @@ class Exporter:
             self._folder = SpanFolder(event.run, with_records=True)
 
         if self._folder is None:
-            self._why = "the run was taken up without the events before; its journal has its spans"
+            self._unmade = "the run was taken up without the events before; its journal has its spans"
             self._leave(event.seq)
             return ()
 

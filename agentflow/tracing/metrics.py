@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ _DURATIONS = {
     semconv.RETRIEVAL: "agentflow.retrieval.duration",
 }
 _TOKENS = {"input_tokens": semconv.INPUT_TOKENS, "output_tokens": semconv.OUTPUT_TOKENS}
+_LONGEST = 160  # characters of what the SDK says of a failure
 # What tells measurements apart: names of which there are few, and nothing that anybody said.
 _KEPT = (
     semconv.OPERATION_NAME,
@@ -84,9 +86,12 @@ class Metrics:
 
     def close(self, timeout: float = 5.0) -> str:
         """Send what is left; says why not where it could not be."""
-        self._provider.force_flush(int(timeout * 1000))
-        self._provider.shutdown(int(timeout * 1000))
-        return f"metrics were not delivered: {self._quiet.said}" if self._quiet.said else ""
+        # The SDK goes on trying for longer than the end of a run may take.
+        closing = Thread(target=self._provider.shutdown, args=(timeout * 1000,), daemon=True)
+        closing.start()
+        closing.join(timeout)
+        why = self._quiet.said or ("the collector did not answer in time" if closing.is_alive() else "")
+        return f"metrics were not delivered: {why[:_LONGEST]}" if why else ""
 
     def _folded(self, event: Event) -> list[SpanData]:
         if isinstance(event, RunStarted):
