@@ -136,7 +136,9 @@ def _told(
 ) -> dict[str, Attribute]:
     shown: dict[str, Attribute] = {}
     for name, value in attributes.items():
-        if is_content(name) and capture.level in ("none", "digests"):
+        # What a label or an argument is called may be anything as well.
+        name = clean(name) if name.startswith(semconv.UNBOUNDED) else name
+        if capture.level in ("none", "digests") and (is_content(name) or _is_foreign(name, value)):
             shown |= _summed_up(name, value) if capture.level == "digests" else {}
         elif isinstance(value, str):
             shown[name] = capture.redactor.named(name, value) if capture.level == "redacted" else clean(value)
@@ -149,6 +151,15 @@ def _told(
 def is_content(name: str) -> bool:
     """Whether an attribute holds what people, models or tools said."""
     return name in semconv.CONTENT or name.startswith(_ASKED)
+
+
+def _is_foreign(name: str, value: Attribute) -> bool:
+    """Whether it is a text that the code of a step or a tool gave a name of its own: nobody knows what it says."""
+    if not name.startswith(semconv.OWN) or not isinstance(value, str | tuple):
+        return False
+
+    is_known = name in semconv.KNOWN or name.removesuffix(".digest") in semconv.KNOWN
+    return not is_known and not name.startswith(semconv.NAMED)
 
 
 def _summed_up(name: str, value: Attribute) -> dict[str, Attribute]:

@@ -139,6 +139,9 @@ OPERATION_RESERVED = "agentflow.reserved."
 OPERATION_REQUEST = "agentflow.request"
 OPERATION_RESULT = "agentflow.result"
 MODEL_NOTE = "agentflow.note"
+GUARDRAIL_FAILURE = "agentflow.failure"
+RETRIED_AFTER = "agentflow.retried_after"
+HANDOFF_TO = "agentflow.handoff_to"
 OUTPUT_SCHEMA = "agentflow.output.schema"
 USAGE = "agentflow.usage."
 TOOL_LABEL = "agentflow.tool."
@@ -175,8 +178,11 @@ CONTENT = frozenset(
         OPERATION_REQUEST,
         OPERATION_RESULT,
         MODEL_NOTE,
+        GUARDRAIL_FAILURE,
+        RETRIED_AFTER,
         PLAN_THOUGHT,
         CHOICE_WHY,
+        CHOICE_ALTERNATIVES,
         APPROVAL_PROMPT,
         APPROVAL_COMMENT,
         EFFECT_COMMENT,
@@ -185,4 +191,20 @@ CONTENT = frozenset(
         EXCEPTION_MESSAGE,
         EXCEPTION_STACKTRACE,
     }
+)
+
+# Prefixes of names whose rest is a name too: of a label, of an amount, of what a tool is.
+NAMED = (
+    RUN_ATTRIBUTE,
+    RUN_TOTAL,
+    RUN_BUDGET,
+    BOUND,
+    ARTIFACT,
+    OPERATION_RESERVED,
+    USAGE,
+    TOOL_LABEL,
+    AUDIT_CONTENT,
+)
+KNOWN = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str)
 )

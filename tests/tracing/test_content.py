@@ -74,6 +74,35 @@ async def tracing_of_secrets(tracing: Tracing, planted: list[tuple[str, str]]) -
     return spans_of(traced.events, with_records=True)
 
 
+async def test_texts_under_names_of_their_own_are_content_too(tracing: Tracing) -> None:
+    """What a tool notes of itself, under whatever name, and what arguments and labels are called, is not told where nothing is."""
+
+    @step
+    async def notes(text: str) -> str:
+        async with operation(
+            "retrieval", "web", request={"bob@example.org": 1}, mood="said bob", tries=2
+        ) as record:
+            record.attributes["retried_after"] = "Error: said bob"
+
+        return text
+
+    traced = await tracing(Workflow("w", start=notes, end=notes), "a")
+    span = traced.one("retrieval web")
+    for level in ("none", "digests"):
+        shown = told(span, content=Capture(level))
+        assert "bob" not in str(shown)
+        assert shown.attributes["agentflow.tries"] == 2
+
+    assert "bob@" not in str(told(span, content=Capture("redacted")))
+    root = told(traced.one("invoke_workflow w"), content=Capture("none")).attributes
+    assert {
+        semconv.WORKFLOW_DIGEST,
+        semconv.WORKFLOW_GRAPH,
+        semconv.RUN_STATUS,
+        "agentflow.bound.model_calls",
+    } <= set(root)
+
+
 async def test_secrets_known_by_value_are_told_at_no_level(
     tracing: Tracing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
