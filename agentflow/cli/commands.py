@@ -283,6 +283,22 @@ def show(run: RunName, as_json: AsJson = False) -> None:
     raise typer.Exit(show_run(run, as_json=as_json))
 
 
+@app.command()
+def claims(
+    run: RunName,
+    step: Annotated[
+        str,
+        typer.Option(metavar="STEP", help="The answers of this step, or activation, instead of the run's."),
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 on warnings as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a run's answers against its record: what they cite, quote, and say was done."""
+    from agentflow.cli.claiming import check_run
+
+    raise typer.Exit(check_run(run, step, is_strict=strict, as_json=as_json))
+
+
 tools = typer.Typer(
     help="The tools of the project: list them, or try one by hand.", invoke_without_command=True
 )
