@@ -284,6 +284,20 @@ def show(run: RunName, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def report(
+    run: RunName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; RUN.html if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run as one HTML file that opens without a server: graph, waterfall, inputs and outputs, costs."""
+    from agentflow.cli.paging import report_run
+
+    raise typer.Exit(report_run(run, output, as_json=as_json))
+
+
+@app.command()
 def claims(
     run: RunName,
     step: Annotated[
