@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow.claims import Checked, Finding, Record, check
 from agentflow.claims.answers import answers
 from agentflow.cli.definitions import events_of
 from agentflow.cli.output import DONE, count, out, plain, print_json
+from agentflow.cli.summary import escape
 from agentflow.exceptions import ProjectError
 
 UNSUPPORTED = 4

@@ -276,11 +276,35 @@ def prune(
 
 
 @app.command()
-def show(run: RunName, as_json: AsJson = False) -> None:
-    """Show a run's trace as a tree with time bars."""
-    from agentflow.cli.showing import show_run
+def show(
+    run: RunName,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Watch a run that goes on, until it ends; Ctrl-C leaves it alone."
+        ),
+    ] = False,
+    step: Annotated[
+        str,
+        typer.Option(metavar="STEP", help="Only this step or activation, with what went in and came out."),
+    ] = "",
+    result: Annotated[
+        str, typer.Option(metavar="OPERATION", help="Print what an operation gave: `plan#1/1.3`, or `1.3`.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: what went wrong, its tree with time bars, the planner's reasoning, who approved what."""
+    if follow:
+        if step or result or as_json:
+            raise typer.BadParameter("`--follow` goes alone")
 
-    raise typer.Exit(show_run(run, as_json=as_json))
+        from agentflow.cli.following import follow_run
+
+        raise typer.Exit(follow_run(run))
+
+    from agentflow.cli.showing import Wanted, show_run
+
+    raise typer.Exit(show_run(run, Wanted(step=step, result=result, as_json=as_json)))
 
 
 @app.command()

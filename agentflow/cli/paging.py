@@ -41,10 +41,10 @@ def report_run(run_id: str, target: Path | None, *, as_json: bool) -> int:
 async def _read(run_id: str) -> tuple[list[Event], str, bool]:
     """The events of a run, their head, and whether a process drives it, which may append while we read."""
     async with opened(read_only=True) as journal:
+        events, head = await load(journal, run_id), await journal.head(run_id)
         for _ in range(_TRIES):
-            before = await journal.head(run_id)
-            events = await load(journal, run_id)
-            if await journal.head(run_id) == before:
+            before, events, head = head, await load(journal, run_id), await journal.head(run_id)
+            if head == before:
                 break
 
-        return events, before, await journal.holder(run_id) is not None
+        return events, head, await journal.holder(run_id) is not None

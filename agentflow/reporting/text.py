@@ -18,9 +18,14 @@ _UNSEEN = re.compile(
 )
 
 
+def visible(text: object) -> str:
+    """Text in which nothing acts on a terminal, turns the direction of writing, or hides."""
+    return _UNSEEN.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", str(text).replace("\r\n", "\n"))
+
+
 def esc(text: object) -> str:
     """Text as it may stand in a page, in an element or in a quoted attribute."""
-    return escape(_UNSEEN.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", str(text).replace("\r\n", "\n")))
+    return escape(visible(text))
 
 
 @dataclass(slots=True)

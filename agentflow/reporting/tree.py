@@ -47,7 +47,7 @@ class Node:
 
     def all(self) -> Iterator[Node]:
         """The node and those below it, in the order in which they are shown."""
-        todo = [self]
+        todo: list[Node] = [self]
         while todo:
             node = todo.pop()
             yield node
