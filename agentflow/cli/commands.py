@@ -257,6 +257,25 @@ def runs(
 
 
 @app.command()
+def stats(
+    status: Statuses = None,
+    workflow: OfWorkflow = "",
+    since: Annotated[
+        str | None, typer.Option(metavar="2h", help="Changed in the last `2h` or `3d`, or since a date.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="3d", help="Changed before that.")] = None,
+    most: Annotated[int, typer.Option(help="How many rows of each table.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Figures over many runs: success, p50 and p95, tokens, money; by workflow, step, tool and model."""
+    from agentflow.cli.listing import Choice
+    from agentflow.cli.stats import print_stats
+
+    choice = Choice.of(status or (), workflow, since=since, until=until)
+    raise typer.Exit(print_stats(choice, most, as_json=as_json))
+
+
+@app.command()
 def prune(
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="30d", help="Not changed since then: `30d`, or a date.")

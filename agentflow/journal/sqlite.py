@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -28,6 +28,7 @@ from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.schema import seal
+from agentflow.journal.skimming import Skimmed, skim
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,6 +242,11 @@ class SqliteJournal:
         is_sound = listing.is_sound(tuple(row)) and row[5] == row[-1]
         known = listing.row_of(row)
         return known if is_sound else replace(known, status=DAMAGED)
+
+    def skim(self, runs: Sequence[str]) -> Iterator[Skimmed]:
+        """The steps and operations of runs in short, for figures over many of them; nothing is checked or decoded."""
+        with self._file.snapshot():
+            yield from skim(self._db, runs)
 
     async def head(self, run: str) -> str:
         with self._file.snapshot():
