@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from agentflow.claims.finding import Code, Finding
 from agentflow.claims.record import Record
-from agentflow.claims.sentences import MARK, Span
+from agentflow.claims.sentences import MARK, Span, is_joined
 from agentflow.evidence import Answer, Evidence
 
 # How a planner cites a tool that returned something else than passages, and what stands behind a text that was cut.
@@ -77,18 +77,12 @@ def _altered(cited: Evidence, alike: Sequence[Evidence], record: Record) -> _Fau
 
 def _is_merged(text: str, passages: Sequence[str]) -> bool:
     """Whether some beginning of the text, and the rest of it, each stand in a passage."""
-    words = list(re.finditer(r"\S+", text))
-    for word in words[1:]:
-        head, tail = text[: word.start()].strip(), text[word.start() :].strip()
-        # A single word says nothing of where it is from.
-        if " " in head and " " in tail and _somewhere(head, passages) and _somewhere(tail, passages):
-            return True
-
-    return False
-
-
-def _somewhere(text: str, passages: Sequence[str]) -> bool:
-    return any(text in passage for passage in passages)
+    starts = [match.start() for match in re.finditer(r"\S+", text)]
+    return is_joined(
+        len(starts),
+        lambda n: any(text[: starts[n]].strip() in passage for passage in passages),
+        lambda n: any(text[starts[n] :].strip() in passage for passage in passages),
+    )
 
 
 def _offsets_fit(cited: Evidence, passage: Evidence) -> bool:

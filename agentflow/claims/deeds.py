@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentflow.claims.finding import Code, Finding
 from agentflow.claims.record import Call, Record
-from agentflow.claims.sentences import Span, plain, sentences, unmarked
+from agentflow.claims.sentences import Span, marks_in, plain, sentences, unmarked
 from agentflow.evidence import Answer
 
 
@@ -29,12 +29,20 @@ def _family(name: str, tools: str, verbs: str, objects: str) -> Family:
     return Family(name=name, tools=re.compile(tools, re.IGNORECASE), verbs=verbs, objects=objects)
 
 
+_FILES = (
+    r"file|document|doc|handbook|folder|knowledge|retriev|corpus|archive|index|(?<![a-z])rag(?![a-z])|pdf"
+)
+_READ = (
+    r"search(?:ed|ing)|read(?:ing)?|open(?:ed|ing)|look(?:ed|ing) (?:in|into|through|at|up)|check(?:ed|ing)|went through|"
+    r"going through|consult(?:ed|ing)|review(?:ed|ing)"
+)
+_SENDING = r"mail|send|message|slack|notif|post|sms|chat"
 FAMILIES = (
     _family(
         "a web search",
         r"web.?search|search.?(?:the.?)?(?:web|internet|online)|internet|brave|tavily|searx|google|bing|ddgs|duckduck",
         r"search(?:ed|ing)|look(?:ed|ing)(?: \w+){0,3}? (?:up|on|online)|googl(?:ed|ing)|quer(?:ied|ying)|check(?:ed|ing)|browsed|consult(?:ed|ing)",
-        r"the web|web search|the internet|online|google|bing|search engines?",
+        r"the web(?! ?(?:page|site))|web search|the internet|online|google(?! (?:drive|docs|sheets|maps))|bing|search engines?",
     ),
     _family(
         "a page that was opened",
@@ -44,9 +52,15 @@ FAMILIES = (
     ),
     _family(
         "a search of files",
-        r"file|document|doc|handbook|folder|knowledge|retriev|corpus|archive|index|(?<![a-z])rag(?![a-z])|pdf",
-        r"search(?:ed|ing)|read(?:ing)?|open(?:ed|ing)|look(?:ed|ing) (?:in|into|through|at|up)|check(?:ed|ing)|went through|going through|consult(?:ed|ing)|review(?:ed|ing)",
-        r"files?|documents?|handbook|folders?|knowledge base|pdfs?|spreadsheets?|archive",
+        _FILES,
+        _READ,
+        r"files?|handbook|folders?|knowledge base|archive",
+    ),
+    _family(
+        "a document that was read",
+        rf"{_FILES}|brows|fetch|page|url|download|web|read|extract",
+        _READ,
+        r"documents?|pdfs?|spreadsheets?",
     ),
     _family(
         "a run of code",
@@ -56,10 +70,11 @@ FAMILIES = (
     ),
     _family(
         "a message that was sent",
-        r"mail|send|message|slack|notif|post|sms|chat",
-        r"sent|sending|e-?mail(?:ed|ing)|mailed|notif(?:ied|ying)|messag(?:ed|ing)|forward(?:ed|ing)",
-        r"\w+",
+        _SENDING,
+        r"sent|sending|forward(?:ed|ing)|wrote",
+        r"e-?mails?|messages?|mails?|notifications?|sms|letters?|slack|by e-?mail|to the \w+(?= (?:desk|team|manager|owner)|[.,;])",
     ),
+    _family("somebody who was told", _SENDING, r"e-?mail(?:ed|ing)|notif(?:ied|ying)|messag(?:ed|ing)", r"\w+"),
     _family(
         "a form that was sent", r"(?<![a-z])form(?![a-z])|submit|booking|(?<![a-z])order", r"submit(?:ted|ting)|fill(?:ed|ing) (?:in|out)", r"forms?|booking|order"
     ),
@@ -116,6 +131,8 @@ _SPEAKER = re.compile(
     re.IGNORECASE,
 )
 
+_PERSON = re.compile(r"(?<!\w)(?:I|[Ww]e|[Mm]y|[Oo]ur)(?!\w)")
+
 
 def check_deeds(answer: Answer, record: Record) -> Iterator[Finding]:
     """The statements of having used a tool that no call of the run bears out."""
@@ -134,7 +151,8 @@ def check_deeds(answer: Answer, record: Record) -> Iterator[Finding]:
 def _families(sentence: Span, record: Record) -> Iterator[Finding]:
     for family, says in _SAID:
         match = next((m for m in says.finditer(sentence.text) if not _is_undone(sentence.text, m)), None)
-        if match is None:
+        # Without an I or a we, a sentence with a source of its own may be what that one says of others.
+        if match is None or (any(marks_in(sentence.text)) and not _PERSON.search(sentence.text)):
             continue
 
         calls = [c for c in record.calls if any(family.tools.search(name) for name in c.names)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from agentflow.claims.finding import Code, Finding
 from agentflow.claims.record import Record
-from agentflow.claims.sentences import Span, plain, sentences, unmarked
+from agentflow.claims.sentences import Span, is_joined, plain, sentences, unmarked
 from agentflow.evidence import Answer
 
 # Fewer words in quotation marks are a name or a word that is pointed out, and seldom a quote.
@@ -120,5 +120,8 @@ def _is_merged(quote: str, texts: Sequence[str]) -> bool:
         return True
 
     words = parts[0].split()
-    heads = ((" ".join(words[:n]), " ".join(words[n:])) for n in range(2, len(words) - 1))
-    return any(all(any(_found(p, t, 0) >= 0 for t in texts) for p in pair) for pair in heads)
+
+    def known(part: Sequence[str]) -> bool:
+        return any(_found(" ".join(part), text, 0) >= 0 for text in texts)
+
+    return is_joined(len(words), lambda n: known(words[:n]), lambda n: known(words[n:]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 MARK = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 # The end of a sentence, with the marks that follow it: `... in June. [2][3]`.
 _END = re.compile(r"(?:[.!?…][\"”’»)\]]*(?:\s*\[\d[\d,\s]*\])*(?=\s|$))|\n+")
+_LONGEST = 2000  # characters
 _ABBREVIATED = re.compile(
     r"\b(?:e\.g|i\.e|etc|cf|vs|no|Nr|bzw|z\.B|approx|Mr|Mrs|Ms|Dr|St|p|pp)\.$", re.IGNORECASE
 )
@@ -57,13 +59,22 @@ def sentences(text: str) -> list[Span]:
 
 
 def _span(text: str, start: int, end: int) -> list[Span]:
-    piece = text[start:end]
-    if not piece.strip():
-        return []
+    found: list[Span] = []
+    while start < end:
+        # What goes on without an end is taken apart at a space: no pattern need look at more than that.
+        stop = (
+            end
+            if end - start <= _LONGEST
+            else max(text.rfind(" ", start, start + _LONGEST), start + _LONGEST // 2)
+        )
+        piece = text[start:stop]
+        if kept := piece.strip():
+            first = start + len(piece) - len(piece.lstrip())
+            found.append(Span(text=kept, start=first, end=first + len(kept), marks=tuple(marks_in(kept))))
 
-    first = start + len(piece) - len(piece.lstrip())
-    kept = piece.strip()
-    return [Span(text=kept, start=first, end=first + len(kept), marks=tuple(marks_in(kept)))]
+        start = stop
+
+    return found
 
 
 def marks_in(text: str) -> Iterator[int]:
@@ -98,3 +109,17 @@ def plain(text: str) -> str:
 def unmarked(text: str) -> str:
     """A text without the marks of citations."""
     return MARK.sub("", text)
+
+
+def is_joined(words: int, has_head: Callable[[int], bool], has_tail: Callable[[int], bool]) -> bool:
+    """Whether a text of so many words is a beginning that is known and an end that is known, each of two words or more.
+
+    What is known of a beginning is known of each shorter one, and so of ends: the longest of both decide, found by halving.
+    """
+    if words < 4:
+        return False
+
+    cuts = range(2, words - 1)
+    longest = bisect_left(cuts, True, key=lambda n: not has_head(n))
+    shortest = bisect_left(cuts, True, key=has_tail)
+    return shortest < longest

@@ -137,6 +137,13 @@ def test_at_least_forty_fabrications_are_planted() -> None:
         "I checked the limit: it is 130 EUR. [1]",
         "I read the passages above. [1]",
         "They are sent a message by the desk. [1]",
+        "After submitting the form, one is told by e-mail, which was sent by the desk [1].",
+        "The form was submitted by the guest [1].",
+        "I have reviewed the document: 130 EUR [1].",
+        "I sent you the summary above, so nothing was left out. [1]",
+        "I checked the Google Drive policy. [1]",
+        "Having read the passages, I would say 130 EUR [1].",
+        "I calculated that two nights are 2 times as much [2].",
     ],
 )  # fmt: skip
 def test_what_is_borne_out_gives_no_error(text: str) -> None:
@@ -225,7 +232,7 @@ def test_brackets_of_a_source_are_not_marks() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "[1]", "[", "“", "“”", '""', "....", "…", "> ", "[999999]", "“…” [1]", "\ud83d", "I", "[0][1", "„x“" * 2000, "I searched " * 5000],
+    ["", " ", "[1]", "[", "“", "“”", '""', "....", "…", "> ", "[999999]", "“…” [1]", "\ud83d", "I", "[0][1", "„x“" * 2000, "I searched " * 5000, "I have had also then just already " * 3000, "I " + " " * 50_000, "after " * 20_000, "`a_" * 9000, "“word " + "word " * 20_000 + "”", "1." * 20_000, "[1] " * 20_000, "the web was " * 9000],
 )  # fmt: skip
 def test_odd_answers_are_checked_without_an_error(text: str) -> None:
     """Whatever a model writes, the check ends, and soon."""
