@@ -10,11 +10,10 @@ from typing import Any
 from agentflow.claims import Checked, Finding, Record, check
 from agentflow.claims.answers import answers
 from agentflow.cli.definitions import events_of
-from agentflow.cli.output import DONE, count, out, plain, print_json
+from agentflow.cli.output import DONE, UNPROVEN, count, out, plain, print_json
 from agentflow.cli.summary import escape
 from agentflow.exceptions import ProjectError
 
-UNSUPPORTED = 4
 _MARKS = {"error": "[red]✗[/]", "warning": "[yellow]![/]"}
 
 
@@ -48,7 +47,7 @@ def check_run(run_id: str, step: str, *, is_strict: bool, as_json: bool) -> int:
             _print(item, record)
 
     findings = [f for item in found for f in (item.checked.findings if is_strict else item.checked.errors)]
-    return UNSUPPORTED if findings else DONE
+    return UNPROVEN if findings else DONE
 
 
 def _is_supported(found: Sequence[Found]) -> bool:

@@ -24,6 +24,7 @@ from agentflow.engine.reduce import is_late, is_over, reduce
 from agentflow.engine.state import Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
+    CHAIN,
     VERDICTS,
     ApprovalGiven,
     ArtifactKept,
@@ -174,6 +175,7 @@ class Runner:
             attributes=attributes or {},
             bound=bound,
             nonce=nonce,
+            chain=CHAIN,
         )
 
     @cached_property

@@ -43,6 +43,7 @@ from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
+from agentflow.models.computer import HasScreen, computer_tool, refuse_model
 from agentflow.models.errors import translated
 from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
 from agentflow.models.mcp import refuse_failed
@@ -266,7 +267,7 @@ class _Run:
                 handoff_description=spec.description or None,
                 instructions=self._instructed(spec),
                 tools=[
-                    *map(self._tool, (*spec.tools, *self._served.get(spec.name, ()))),
+                    *(self._tool(tool, spec) for tool in (*spec.tools, *self._served.get(spec.name, ()))),
                     *map(self._asking, spec.agents_as_tools),
                 ],
                 output_type=output_schema(spec.output),
@@ -300,8 +301,11 @@ class _Run:
         tool, context = self._tools.get(name), current()
         return tool is None or context is None or not context.refusal(tool)
 
-    def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+    def _tool(self, tool: Tool[..., Any], spec: AgentSpec) -> SdkTool:
         self._tools[tool.name] = tool
+        if isinstance(tool, HasScreen):
+            refuse_model(tool, self.model(spec).ref)
+            return computer_tool(tool, self.shared.calls, lambda: self.active.within)
 
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)

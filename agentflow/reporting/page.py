@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from agentflow.claims import Checked, Record, check
 from agentflow.claims.answers import answers
-from agentflow.events import Event, RunFinished, chained
+from agentflow.events import Event, RunFinished, chain_of, chained
 from agentflow.exceptions import ProjectError
 from agentflow.journal import canonical
 from agentflow.reporting import sections
@@ -94,9 +94,9 @@ def _graph(events: Sequence[Event], account: Account) -> str:
 
 def _chain(events: Sequence[Event], head: str) -> str:
     """Whether the events on this page come to the head that the journal names."""
-    made = b""
+    made, chain = b"", chain_of(events[0])
     for event in events:
-        made = chained(made, canonical(event))
+        made = chained(made, canonical(event), chain)
 
     if made.hex() == head:
         return f'<span class="ok">✓ the chain of these {len(events):,} events comes to this head</span>'
