@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from agentflow.claims import Checked, Record, check
 from agentflow.claims.answers import answers
-from agentflow.events import Event, RunFinished, chain_of, chained
+from agentflow.events import Event, RunFinished, chain_of, chained, linked, seal_of
 from agentflow.exceptions import ProjectError
 from agentflow.journal import canonical
 from agentflow.reporting import sections
@@ -96,7 +96,9 @@ def _chain(events: Sequence[Event], head: str) -> str:
     """Whether the events on this page come to the head that the journal names."""
     made, chain = b"", chain_of(events[0])
     for event in events:
-        made = chained(made, canonical(event), chain)
+        # By the digest of what was written, where it is known: what is written anew may hide a secret more.
+        digest = seal_of(event)
+        made = linked(made, digest) if chain != 1 and digest else chained(made, canonical(event), chain)
 
     if made.hex() == head:
         return f'<span class="ok">✓ the chain of these {len(events):,} events comes to this head</span>'

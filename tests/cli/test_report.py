@@ -323,9 +323,29 @@ def test_the_command_writes_the_file(project: Path, launch: Launcher) -> None:
     assert "below zero" in text
     assert "agentflow resume one" in text
     said = launch("report", "one", "--json").json
+    assert said["trail"] == "ok"
+    assert "trail when this page was written: ok" in text
     assert (project / said["file"]).stat().st_size == said["bytes"]
     assert "no folder" in launch("report", "one", "-o", "nowhere/x.html").err
     assert launch("report", "two").code == 2
+
+
+RELEASES = Path(__file__).parents[1] / "journal" / "releases" / "0.1.0"
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in RELEASES.glob("*.db")))
+def test_runs_of_earlier_releases_have_a_page(
+    project: Path, launch: Launcher, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """The chain is followed as it was made then, and `show` and `stats` read such a journal as well."""
+    (project / "old.db").write_bytes((RELEASES / file).read_bytes())
+    monkeypatch.setenv("AGENTFLOW_JOURNAL", f"sqlite:///{project}/old.db")
+    run_id = launch("runs", "--json").json["runs"][0]["run_id"]
+
+    assert launch("report", run_id, "-o", "page.html").code == 0
+    assert "comes to this head" in (project / "page.html").read_text(encoding="utf-8")
+    assert launch("show", run_id).code == 0
+    assert launch("stats", "--json").json["steps"]
 
 
 def test_the_page_without_graphviz(project: Path, launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
