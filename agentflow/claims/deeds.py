@@ -94,7 +94,8 @@ FAMILIES = (
         r"(?:the )?\w* ?apis?|endpoints?|databases?|mcp servers?",
     ),
 )  # fmt: skip
-_ADVERBS = r"(?:(?:['’]ve|have|had|has|also|then|just|already|first|next|finally|carefully|again|even|actually|been) ?|,? ?)*"
+# Between who speaks and the verb; each word takes the space before it, so that there is one way to read them only.
+_ADVERBS = r"(?:,? ?(?:['’]ve|have|had|has|also|then|just|already|first|next|finally|carefully|again|even|actually|been)){0,8},? ?"
 _BY = r"(?:after|having|by|upon|from|when|while|through)"
 # What makes a sentence one about what was not, will be or could be done.
 _UNDONE = re.compile(
@@ -115,9 +116,11 @@ _URL = re.compile(r"https?://[^\s\"'<>)\]]+")
 def _claims(family: Family) -> re.Pattern[str]:
     """First person, or what leaves it out: `I searched the web`, `after searching the web`, `the web was searched`."""
     verbs, objects = family.verbs, family.objects
-    before = rf"(?:(?<!\w)(?:I|we) ?{_ADVERBS}|\b(?:and|then|,) (?:then |also )?|\b{_BY} (?:\w+ing and )?|^[\s>*-]*)"
+    before = (
+        rf"(?:(?<!\w)(?:I|we){_ADVERBS}|\b(?:and|then|,) (?:then |also )?|\b{_BY} (?:\w+ing and )?|^[\s>*-]*)"
+    )
     active = rf"{before}\b(?:{verbs})\b(?: [^.;!?]{{0,60}}?)?\b(?P<object>{objects})"
-    passive = rf"\b(?P<passive>{objects})\b (?:was|were|has been|have been) {_ADVERBS}(?:{verbs})\b"
+    passive = rf"\b(?P<passive>{objects})\b (?:was|were|has been|have been){_ADVERBS}(?:{verbs})\b"
     noun = r"|\b(?:my|our|a|the) (?:web|internet|online) search(?:es)? (?:\w+ ){0,2}?(?:found|shows?|showed|returned|gave|says|confirm\w*|turned up|suggests?|results?)"
     opened = r"|\baccording to (?:the|a) (?:web)?(?:page|site)s? (?:that )?(?:I|we) (?:opened|visited|read|fetched|found)"
     more = noun if "web search" in family.name else opened if "opened" in family.name else ""
