@@ -38,7 +38,6 @@ class _Waterfall:
         self.begin = min(node.span.start for node in every)
         self.total = max(1, max(node.span.end for node in every) - self.begin)
         self.rows, self.left_out = 0, 0
-        self.is_long = len(every) > MOST_ROWS
 
     def html(self) -> str:
         rows = "".join(self._item(top) for top in self.tops)

@@ -15,6 +15,7 @@ from agentflow import (
     Answer,
     Approval,
     Budget,
+    Context,
     Decision,
     Evidence,
     MemoryJournal,
@@ -149,6 +150,24 @@ async def add(found: list[list[Evidence]]) -> int:
 
 many = Workflow(
     "many", start=count_up, end=add, edges=[count_up >> each(item, at_most=2000, parallel=50) >> add]
+)
+
+
+@step(retries=1)
+async def it(number: int, ctx: Context) -> int:
+    if number == 1399 and ctx.attempt == 1:
+        raise ValueError("too late")
+
+    return (await look(f"{number}")) and number
+
+
+@step
+async def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+late = Workflow(
+    "late", start=count_up, end=total, edges=[count_up >> each(it, at_most=2000, parallel=50) >> total]
 )
 
 
@@ -386,3 +405,15 @@ def test_text_is_cut_within_the_allowance() -> None:
     assert "cut: the first 5 of 20" in second
     assert "cut: the first 0 of 20" in third
     assert esc("<\ud800>") == "&lt;⟨U+D800⟩&gt;"
+
+
+async def test_a_very_large_run_says_what_is_left_out(tmp_path: Path) -> None:
+    """Of more spans than a page holds the first are shown, and all that went wrong."""
+    events, head = await made(late, 1400, tmp_path)
+
+    text = page(events, head)
+
+    assert len(text.encode()) < 4_000_000
+    assert "spans without an error are left out here" in text
+    assert "step it#1[1399]" in text
+    assert "step it#1[1398]" not in text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -23,6 +24,7 @@ from agentflow import (
     tool,
 )
 from agentflow.claims import Record, check
+from agentflow.claims.finding import Code
 from agentflow.claims.record import Call
 from agentflow.events import ErrorInfo
 from agentflow.project import find_project, load_file
@@ -326,3 +328,11 @@ edges: []
     workflow = load_file(str(tmp_path / "checked.yaml"), find_project(ROOT))
 
     assert workflow.gives is Checked
+
+
+def test_each_code_is_explained() -> None:
+    """The page on reading says of each code what it means, and of none that is not there."""
+    text = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (error|warning) \|", text, re.MULTILINE))
+
+    assert set(rows) == set(get_args(Code))
