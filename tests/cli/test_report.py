@@ -158,7 +158,8 @@ async def it(number: int, ctx: Context) -> int:
     if number == 1399 and ctx.attempt == 1:
         raise ValueError("too late")
 
-    return (await look(f"{number}")) and number
+    await look(f"{number}")
+    return number
 
 
 @step
