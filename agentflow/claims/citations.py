@@ -19,7 +19,8 @@ _SHOWN = 60
 def check_citations(answer: Answer, record: Record) -> Iterator[Finding]:
     """What is wrong with each citation by itself."""
     for number, cited in enumerate(answer.citations, 1):
-        found = _by_tool(cited, record) if cited.source.startswith(_BY_TOOL) else _fault(cited, record)
+        is_told = cited.source.startswith(_BY_TOOL) and all(p.source != cited.source for p in record.passages)
+        found = _by_tool(cited, record) if is_told else _fault(cited, record)
         if found is not None:
             code, what, why = found
             yield Finding(code=code, level="error", what=f"[{number}] {what}", why=why, citation=number)

@@ -288,6 +288,9 @@ def _remark(span: SpanData) -> str:
     tokens = sum(side for side in sides if isinstance(side, int))
     usd = known.get(f"{semconv.USAGE}usd")
     words = [f"{tokens:,} tokens" if tokens else "", f"${usd:.4f}" if isinstance(usd, float) and usd else ""]
+    if (retries := known.get(f"{semconv.OWN}retries")) is not None:
+        words.append(f"tried again: {retries}")
+
     words += [
         str(known[key])
         for key in (semconv.TOOL_ARGUMENTS, semconv.PLAN_THOUGHT, semconv.APPROVED_BY, semconv.STEP_CASE)

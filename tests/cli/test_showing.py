@@ -15,6 +15,7 @@ from tests.cli.conftest import Launcher, driven
 
 PLANNED = '''
 from agentflow import Evidence, Planner, Workflow, step, tool
+from agentflow.exceptions import RateLimited
 
 
 @tool(effect="read", returns="trusted")
@@ -28,6 +29,25 @@ async def fetch(text: str) -> str:
     raise ConnectionError("gone \\x1b[31m [bold]red[/] \\u202e")
 
 
+tries = []
+
+
+@tool(effect="read", retries=2)
+async def flaky(text: str) -> str:
+    """Fail once."""
+    tries.append(text)
+    if len(tries) == 1:
+        raise RateLimited("too many", retry_after=0.01)
+
+    return text
+
+
+@step
+async def insists(text: str) -> str:
+    return await flaky(text)
+
+
+insisting = Workflow("insisting", start=insists, end=insists)
 fetching = Workflow("fetching", start=fetch, end=fetch)
 plan = Planner("plan", takes=str, gives=list[Evidence], tools=[search_files], max_rounds=2)
 planned = Workflow("planned", start=plan, end=plan)
@@ -43,8 +63,10 @@ def planning(project: Path) -> Path:
 
 def test_what_went_wrong_comes_first(planning: Path, launch: Launcher) -> None:
     """The failure, what was tried, and how to go on stand above the tree; nothing acts on the terminal."""
-    launch("run", "fetching", "x", "--run-id", "r1")
+    watched = launch("run", "fetching", "x", "--run-id", "r1").err
 
+    assert "✗ fetch#1" in watched
+    assert "\x1b" not in watched.partition("failed:")[0]
     shown = launch("show", "r1")
 
     assert shown.code == 0
@@ -69,6 +91,14 @@ def test_the_planners_reasoning_is_shown(planning: Path, launch: Launcher) -> No
     assert data["plans"][0]["choices"][0]["tool"] == "search_files"
     assert data["usage"]["tools"]["search_files"]["calls"] == 1
     assert (data["status"], data["problems"], data["go_on"]) == ("done", [], [])
+
+
+def test_how_often_a_call_was_tried_again_is_shown(planning: Path, launch: Launcher) -> None:
+    """Beside the call that came through in the end."""
+    launch("run", "insisting", "x", "--run-id", "r1")
+
+    line = next(line for line in launch("show", "r1").out.splitlines() if "execute_tool flaky" in line)
+    assert "tried again: 1" in line
 
 
 def test_one_step_and_one_result(planning: Path, launch: Launcher) -> None:
