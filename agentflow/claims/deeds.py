@@ -103,6 +103,8 @@ _UNDONE = re.compile(
     r"fails|instead of|rather than|will|would|could|should|may|might|must|can|if|unless|tried|trying)\b[^.;:!?]*$",
     re.IGNORECASE,
 )
+# Where a sentence goes on with something else: `I could not find it, so I searched the web`.
+_TURN = re.compile(r",|\b(?:but|so|therefore|instead(?! of))\b", re.IGNORECASE)
 _NAMED = re.compile(
     r"\b(?i:us(?:ed|ing)|call(?:ed|ing)|r[au]n(?:ning)?|invok(?:ed|ing)|ask(?:ed|ing)|tool|with) (?:the |a |tool |of |tools )*"
     r"(?:`(?P<code>[A-Za-z_][\w.-]*)`|(?P<bare>[a-z]+(?:_[a-z0-9]+)+))"
@@ -168,7 +170,7 @@ def _families(sentence: Span, record: Record) -> Iterator[Finding]:
 
 def _is_undone(text: str, match: re.Match[str]) -> bool:
     """Whether the words before the verb, or between it and its object, take the claim back."""
-    return bool(_UNDONE.search(text[: match.end()]))
+    return bool(_UNDONE.search(_TURN.split(text[: match.end()])[-1]))
 
 
 def _named_tools(sentence: Span, record: Record) -> Iterator[Finding]:
