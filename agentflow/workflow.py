@@ -14,7 +14,7 @@ from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
 from agentflow.places import Key, Place, Places
-from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
+from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec, to_data
 from agentflow.steps.faults import (
     idle_planners,
     prompt_problems,
@@ -177,6 +177,11 @@ class Workflow(Step[In_contra, Out_co]):
     def digest(self) -> str:
         """What names this definition: equal digests mean equal graphs, prompts and limits."""
         return self.spec.digest
+
+    @cached_property
+    def data(self) -> Mapping[str, Any]:
+        """The spec as plain data, as it stands on the record of each run; not to be changed."""
+        return to_data(self.spec)
 
     def step_spec(self) -> StepSpec:
         """The workflow as a step of another."""

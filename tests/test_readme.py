@@ -35,7 +35,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_commands_of_the_readme_exist() -> None:
     """Each `agentflow COMMAND` in the README is a command of the launcher."""
-    known = set(get_command(app).commands)
+    known = set(vars(get_command(app))["commands"])
     named = {
         line.split()[1]
         for block in _blocks("sh")

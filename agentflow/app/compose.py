@@ -23,7 +23,7 @@ from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
-from agentflow.spec import WorkflowSpec, steps_in, to_data
+from agentflow.spec import WorkflowSpec, steps_in
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
@@ -99,7 +99,7 @@ def run(
         checked,
         VERSION,
         dict(attributes or {}),
-        to_data(workflow.spec),
+        workflow.data,
         bound_data(workflow.bound),
         nonce=secrets.token_hex(8),
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from agentflow.engine.notices import Delta, error_info
 from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of, kind_of
 from agentflow.engine.state import Activation, where_of
 from agentflow.engine.writing import written
-from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
+from agentflow.events import ArtifactKept, ErrorInfo, Event, OperationFinished, OperationStarted, Payload
 from agentflow.exceptions import EffectInDoubt, RunError, ToolUnchecked
 from agentflow.tools import Tool
 from agentflow.validation.flow_graph import Taint
@@ -45,7 +46,6 @@ class StepRecorder:
         self._asked: Counter[bytes] = Counter()
         self._holds: dict[str, Hold] = {}
         self._served: dict[bytes, Entry] = {}
-        self._contents = Contents(runner.contents.get(where_of(activation.id), {}))
         # The step's own time limit, where it has one.
         self.limit: asyncio.Timeout | None = None
         self._left, self._pauses = 0.0, 0
@@ -104,6 +104,11 @@ class StepRecorder:
 
         _open.set(operation.id)
         return operation
+
+    @cached_property
+    def _contents(self) -> Contents:
+        """Most steps ask no model and call no tool: they need none."""
+        return Contents(self._runner.contents.get(where_of(self._activation.id), {}))
 
     def close(self) -> None:
         """The attempt is over: what is left of it, such as a branch that nobody waits for, makes no calls any more."""
@@ -337,6 +342,9 @@ class StepRecorder:
                 self._runner.shared[key] = make()
 
             return self._runner.shared[key]
+
+    async def events(self) -> Sequence[Event]:
+        return await self._runner.journal.read(self._runner.run_id)
 
     def output(self, step: str) -> Any:
         frame: str | None = self._activation.frame

@@ -185,7 +185,7 @@ class Runner:
         """What the definition allows; looked at only where a tool comes that the check did not see."""
         return Waivers(self.program.spec)
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """What text from outside is marked with: random, and the same when the run is taken up again.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -33,6 +33,7 @@ from agentflow.journal.pruning import prune
 from agentflow.journal.reading import chain_of_row, trail_of
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.schema import seal as seal_of_row
+from agentflow.journal.skimming import Skimmed, skim
 
 
 @dataclass(slots=True, kw_only=True)
@@ -263,6 +264,11 @@ class SqliteJournal:
         is_sound = listing.is_sound(tuple(row)) and row[5] == row[-1]
         known = listing.row_of(row)
         return known if is_sound else replace(known, status=DAMAGED)
+
+    def skim(self, runs: Sequence[str]) -> Iterator[Skimmed]:
+        """The steps and operations of runs in short, for figures over many of them; nothing is checked or decoded."""
+        with self._file.snapshot():
+            yield from skim(self._db, runs)
 
     async def head(self, run: str) -> str:
         with self._file.snapshot():

@@ -25,7 +25,6 @@ from tests.toolkit.hostile_urls import (
     REDIRECTS,
     Ground,
     Hostile,
-    ground,
     resolver,
 )
 from tests.toolkit.test_browser import Site
@@ -226,19 +225,6 @@ async def test_a_page_does_not_move_to_another_scheme(browser: Browser, move: st
         assert {tab.title for tab in tabs} <= {"home", ""}
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Ground]:
-    with ground() as made:
-        yield made
-
-
-@pytest.fixture
-def field_of(shared: Ground) -> Ground:
-    shared.seen.clear()
-    shared.asked.clear()
-    return shared
-
-
 def public(field: Ground, *hostile: Hostile) -> Reach:
     """Any public host: the open server stands for those, and no name is looked up outside of the stub."""
     answers = {name: turns for one in hostile for name, turns in one.answers.items()}
@@ -259,48 +245,44 @@ FETCH_ALL = """async urls => {
 }"""
 
 
-async def test_no_hostile_address_is_reached_by_a_page(field_of: Ground) -> None:
+async def test_no_hostile_address_is_reached_by_a_page(field: Ground) -> None:
     """A page of a public host fetches every hostile address there is, as it is written and by redirects: none is reached."""
-    async with Browser(public(field_of, *HOSTILE, *REBINDING)) as browser, BrowserSession(browser) as session:
-        await session.open(f"http://{OPEN_HOST}:{field_of.port}/")
-        direct = [hostile.url(field_of.port) for hostile in HOSTILE]
+    async with Browser(public(field, *HOSTILE, *REBINDING)) as browser, BrowserSession(browser) as session:
+        await session.open(f"http://{OPEN_HOST}:{field.port}/")
+        direct = [hostile.url(field.port) for hostile in HOSTILE]
         turned = [
-            field_of.redirecting(
-                hostile.url(field_of.port), status=REDIRECTS[number % 5], hops=1 + number % 3
-            )
+            field.redirecting(hostile.url(field.port), status=REDIRECTS[number % 5], hops=1 + number % 3)
             for number, hostile in enumerate(ELSEWHERE)
         ]
         async with session._doing("fetch") as page:
             await page.evaluate(FETCH_ALL, [*direct, *turned])
 
-    assert field_of.seen == []
-    assert len([path for path in field_of.asked if path.startswith("/to/")]) >= len(ELSEWHERE)
+    assert field.seen == []
+    assert len([path for path in field.asked if path.startswith("/to/")]) >= len(ELSEWHERE)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE[::6], ids=str)
-async def test_no_hostile_address_is_opened(
-    field_of: Ground, shared_public: Browser, hostile: Hostile
-) -> None:
+async def test_no_hostile_address_is_opened(field: Ground, shared_public: Browser, hostile: Hostile) -> None:
     """Given to a session, they are refused with an error that says so, and nobody hears of them."""
     async with BrowserSession(shared_public) as session:
         with pytest.raises(AddressRefused):
-            await session.open(hostile.url(field_of.port))
+            await session.open(hostile.url(field.port))
 
-    assert (field_of.seen, field_of.asked) == ([], [])
+    assert (field.seen, field.asked) == ([], [])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_public(shared: Ground) -> AsyncIterator[Browser]:
-    async with Browser(public(shared, *HOSTILE)) as browser:
+async def shared_public(shared_field: Ground) -> AsyncIterator[Browser]:
+    async with Browser(public(shared_field, *HOSTILE)) as browser:
         yield browser
 
 
 @pytest.mark.parametrize("hostile", REBINDING, ids=str)
-async def test_a_name_is_looked_up_once_for_each_connection(field_of: Ground, hostile: Hostile) -> None:
+async def test_a_name_is_looked_up_once_for_each_connection(field: Ground, hostile: Hostile) -> None:
     """A name that is public when it is checked and private after that leads to where it was checked, or nowhere."""
-    async with BrowserSession(public(field_of, hostile)) as session:
-        await session.open(hostile.url(field_of.port))
+    async with BrowserSession(public(field, hostile)) as session:
+        await session.open(hostile.url(field.port))
         with pytest.raises(AddressRefused):
-            await session.open(hostile.url(field_of.port) + "again")
+            await session.open(hostile.url(field.port) + "again")
 
-    assert field_of.seen == []
+    assert field.seen == []
