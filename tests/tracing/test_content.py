@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow import Context, Retry, Workflow, operation, step
+from agentflow.events import encode
 from agentflow.exceptions import ProjectError
 from agentflow.redaction import Redactor, rules_of
 from agentflow.secrets import Secret
@@ -118,6 +119,7 @@ async def test_secrets_known_by_value_are_told_at_no_level(
         return f"it is {key}"
 
     traced = await tracing(Workflow("w", start=leaks, end=leaks), "what is the key?")
+    assert not any(b"not-of-any-form-77" in encode(event) for event in traced.events), "the journal holds it"
     spans = spans_of(traced.events, with_records=True)
     for level in LEVELS:
         assert "not-of-any-form-77" not in json.dumps(otlp_json(spans, content=Capture(level)))

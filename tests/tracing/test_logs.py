@@ -15,12 +15,14 @@ import pytest
 
 from agentflow import Context, Retry, Workflow, each, step
 from agentflow.cli.telemetry import both
+from agentflow.events import ErrorInfo, StepFailed
 from agentflow.exceptions import ProjectError
 from agentflow.tracing.content import Capture, Level
 from agentflow.tracing.export import step_scope
 from agentflow.tracing.ids import hex_trace_id
 from agentflow.tracing.logs import JsonLines, log_scope, opened
 from tests.tracing.conftest import Traced, Tracing
+from tests.tracing.planted import Planter
 from tests.tracing.test_delivery import launched
 
 log = logging.getLogger("shop")
@@ -104,6 +106,32 @@ async def test_logs_tell_no_more_than_the_setting_allows(
     await logged(tracing, written, level)
     assert ("looking at a" in written.getvalue()) is is_shown
     assert ("bob@example.org" in written.getvalue()) is is_address_shown
+
+
+@pytest.mark.parametrize("level", ["none", "digests", "redacted"])
+def test_two_hundred_planted_secrets_are_in_no_log(written: io.StringIO, level: Level) -> None:
+    """In messages, in their arguments, in exceptions and in the errors of steps."""
+    planted = Planter(11).planted(200)
+    handler = JsonLines(written, Capture(level))
+    log.addHandler(handler)
+    try:
+        for n, (text, _) in enumerate(planted):
+            error = ErrorInfo(kind="ValueError", message=text)
+            match n % 4:
+                case 0:
+                    log.info(text)
+                case 1:
+                    log.info("it said %s, twice: %r", text, [text])
+                case 2:
+                    log.error("it failed", exc_info=ValueError(text))
+                case _:
+                    handler(StepFailed(at=n, seq=n, step="s#1", error=error))
+    finally:
+        log.removeHandler(handler)
+
+    lines = written.getvalue()
+    assert len(lines.splitlines()) == 200
+    assert [s for _, s in planted if s.splitlines()[-2 if "\n" in s else 0] in lines] == []
 
 
 def test_a_log_is_written_where_that_is_asked_for(tmp_path: Path) -> None:
