@@ -36,10 +36,18 @@ def open_trace(run: str, jaeger: str | None, *, is_quiet: bool, as_json: bool) -
         return DONE
 
     out.print(url)
-    if not is_quiet and sys.stdout.isatty() and not webbrowser.open(url):
+    if not is_quiet and _has_screen() and not webbrowser.open(url):
         err.print("[dim]there is no browser here to open it with[/]")
 
     return DONE
+
+
+def _has_screen() -> bool:
+    """Whether somebody sits in front of a browser: one that takes the terminal instead would only be in the way."""
+    is_drawn = os.name == "nt" or sys.platform == "darwin"
+    return sys.stdout.isatty() and (
+        is_drawn or any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
+    )
 
 
 def pull_trace(run: str, jaeger: str | None, to: Path | None, *, as_json: bool) -> int:

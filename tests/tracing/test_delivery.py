@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-)
 
 from agentflow import Settings, Workflow, resume, run, step
-from agentflow.events import Event
-from agentflow.exceptions import ProjectError
 from agentflow.journal.sqlite import SqliteJournal
-from agentflow.tracing.collector import Collector, collector_of, silencers
+from agentflow.tracing.collector import Collector
 from agentflow.tracing.content import Capture
 from agentflow.tracing.delivery import Recipient, deliver, deliver_owed, known_delivery
 from agentflow.tracing.export import BATCH, Exporter
 from agentflow.tracing.spans import SpanData, spans_of
 from agentflow.tracing.wire import Answer
 from tests.tracing.conftest import Tracing
+from tests.tracing.launching import bytes_by_id, ids_of
 from tests.tracing.otlp import TAKEN, Receiver
 from tests.tracing.workflows import counting
-
-PROJECT = """
-import asyncio, os, signal
-from agentflow import Workflow, step
-
-@step
-async def begin(text: str) -> int:
-    return len(text)
-
-@step
-async def slow(n: int) -> int:
-    match os.environ.get("WHAT", ""):
-        case "wait":
-            await asyncio.sleep(60)
-        case "term":
-            os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(60)
-
-    return n + 1
-
-@step
-async def end(n: int) -> int:
-    return n + 1
-
-slowly = Workflow("slowly", start=begin, end=end, edges=[begin >> slow >> end])
-"""
 
 
 @pytest.fixture
@@ -62,25 +29,6 @@ def receiver() -> Generator[Receiver]:
     receiver = Receiver()
     yield receiver
     receiver.close()
-
-
-def bytes_by_id(requests: Sequence[ExportTraceServiceRequest]) -> dict[bytes, set[bytes]]:
-    """Each span that arrived, with all the forms that it arrived in: its own bytes and those of its resource."""
-    found: dict[bytes, set[bytes]] = {}
-    for request in requests:
-        for resource in request.resource_spans:
-            whose = resource.resource.SerializeToString(deterministic=True)
-            for scoped in resource.scope_spans:
-                for span in scoped.spans:
-                    found.setdefault(span.span_id, set()).add(
-                        whose + span.SerializeToString(deterministic=True)
-                    )
-
-    return found
-
-
-def ids_of(events: Sequence[Event]) -> set[bytes]:
-    return {span.span_id.to_bytes(8, "big") for span in spans_of(events)}
 
 
 def recipient(url: str, **given: Any) -> Recipient:
@@ -272,128 +220,6 @@ async def test_what_was_delivered_is_noted_in_a_file_and_goes_with_its_run(tmp_p
     await journal.prune(["r"])
     assert await journal.deliveries(one.collector.place, "r") == []
     await journal.close()
-
-
-def command(*arguments: str, **environ: str) -> dict[str, Any]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
-    return {"args": [sys.executable, "-m", "agentflow", *arguments], "env": {**kept, **environ}, "text": True}
-
-
-def begun(folder: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(**command(*arguments, **environ), cwd=folder)
-
-
-def launched(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(**command(*arguments, **environ), cwd=folder, capture_output=True, timeout=60)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    (tmp_path / "workflows").mkdir()
-    (tmp_path / "workflows" / "slowly.py").write_text(PROJECT)
-    return tmp_path
-
-
-async def events_in(project: Path) -> list[Event]:
-    journal = SqliteJournal(project / "traces" / "journal.db", read_only=True)
-    events = await journal.read("r")
-    await journal.close()
-    return events
-
-
-async def test_a_killed_and_resumed_run_is_delivered_whole(project: Path, receiver: Receiver) -> None:
-    """The spans that came from the process that was killed and from the one that went on are those of the journal."""
-    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
-    with begun(project, "run", "slowly", "1", "--run-id", "r", **where, WHAT="wait") as process:
-        receiver.requests.get(timeout=60)  # what ended before is sent while the run goes on
-        process.kill()
-
-    before = receiver.kept()
-    again = launched(project, "resume", "r", **where)
-    assert again.returncode == 0, again.stderr
-    assert "spans delivered" in again.stderr
-
-    arrived = bytes_by_id([*before, *receiver.kept()])
-    assert set(arrived) == ids_of(await events_in(project))
-    assert {len(forms) for forms in arrived.values()} == {1}
-
-
-@pytest.mark.parametrize("is_slow", [False, True])
-async def test_a_process_that_is_asked_to_stop_sends_what_it_has_within_a_bound(
-    project: Path, receiver: Receiver, is_slow: bool
-) -> None:
-    """SIGTERM ends a run so that it can be resumed, with its spans sent; a collector that hangs does not keep it."""
-    if is_slow:
-        receiver.hold = threading.Event()
-
-    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
-    if is_slow:
-        where["OTEL_BSP_EXPORT_TIMEOUT"] = "200"
-
-    stopped = launched(project, "run", "slowly", "1", "--run-id", "r", **where, WHAT="term")
-    assert stopped.returncode == 130, stopped.stderr
-    events = await events_in(project)
-    if is_slow:
-        assert "were not delivered" in stopped.stderr
-        assert "agentflow audit export r" in stopped.stderr
-    else:
-        assert set(bytes_by_id(receiver.kept())) == ids_of(events)
-
-
-async def test_nothing_silences_the_journal(project: Path, receiver: Receiver) -> None:
-    """Variables that switch tracing off keep spans from being sent at most, which is said once; the run is recorded whole."""
-    where = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
-    off = launched(project, "run", "slowly", "1", "--run-id", "r", **where, OTEL_SDK_DISABLED="true")
-    assert off.stderr.count("OTEL_SDK_DISABLED keeps spans from being sent") == 1
-    assert not receiver.accepted
-    events = await events_in(project)
-    assert events[-1].type == "run.finished"
-
-    limits = {
-        "OTEL_TRACES_SAMPLER": "always_off",
-        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "1",
-        "OTEL_ATTRIBUTE_COUNT_LIMIT": "1",
-    }
-    sampled = launched(project, "run", "slowly", "1", "--run-id", "s", **where, **limits)
-    assert sampled.stderr.count("OTEL_TRACES_SAMPLER=always_off is not followed") == 1
-    requests = receiver.kept()
-    assert len(bytes_by_id(requests)) == len(spans_of(events))
-    for span in [s for r in requests for rs in r.resource_spans for ss in rs.scope_spans for s in ss.spans]:
-        assert {"agentflow.audit.records", "gen_ai.conversation.id"} & {a.key for a in span.attributes}
-        assert span.dropped_attributes_count == 0
-
-
-def test_what_would_silence_is_said_of_each_variable() -> None:
-    """Each of the three is named with what it does and what it does not."""
-    assert silencers({"OTEL_TRACES_SAMPLER": "parentbased_always_on"}) == []
-    assert "OTEL_TRACES_EXPORTER" in silencers({"OTEL_TRACES_EXPORTER": "none"})[0]
-    assert "OTEL_SDK_DISABLED" in silencers({"OTEL_SDK_DISABLED": "True"})[0]
-    assert "traceidratio" in silencers({"OTEL_TRACES_SAMPLER": "traceidratio"})[0]
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("PROTOCOL", "grpc", "http/protobuf, http/json"),
-        ("COMPRESSION", "zstd", "gzip"),
-        ("ENDPOINT", "collector:4317", "http://localhost:4318"),
-    ],
-)
-def test_what_is_not_spoken_is_refused(name: str, value: str, said: str) -> None:
-    """gRPC, an unknown compression and an address without a scheme are refused with what to write instead."""
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:4318", f"OTEL_EXPORTER_OTLP_{name}": value}
-    with pytest.raises(ProjectError) as refused:
-        collector_of(environ)
-
-    assert said in refused.value.hint
-
-
-def test_a_run_goes_on_where_spans_cannot_be_sent(project: Path) -> None:
-    """A protocol that is not spoken is said at the end of a run, which is not the worse for it."""
-    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
-    ended = launched(project, "run", "slowly", "1", "--run-id", "r", **environ)
-    assert ended.returncode == 0
-    assert "spans are not sent: OTEL_EXPORTER_OTLP_PROTOCOL is `grpc`" in ended.stderr
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])

@@ -22,8 +22,8 @@ from agentflow.tracing.export import step_scope
 from agentflow.tracing.ids import hex_trace_id
 from agentflow.tracing.logs import JsonLines, log_scope, opened
 from tests.tracing.conftest import Traced, Tracing
+from tests.tracing.launching import launched
 from tests.tracing.planted import Planter
-from tests.tracing.test_delivery import launched
 
 log = logging.getLogger("shop")
 

@@ -16,8 +16,8 @@ from agentflow.events import Event
 from agentflow.exceptions import ProjectError
 from agentflow.tracing.metrics import Metrics
 from tests.tracing.conftest import Tracing
+from tests.tracing.launching import PROJECT, launched
 from tests.tracing.otlp import Receiver
-from tests.tracing.test_delivery import PROJECT, launched
 
 
 @pytest.fixture
