@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
+from urllib.parse import unquote_plus
 
 from agentflow.exceptions import ProjectError
 from agentflow.secrets import redact as without_secrets
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_NOT_BEFORE = r"(?<![A-Za-z0-9_-])"
+# A word begins here, also where what is before it is a letter of an escape, as in `\\nword`.
+_ESCAPED = r"(?<=\\[nrtbfv])|(?<=\\u00[0-9A-Fa-f]{2})"
+_NOT_BEFORE = rf"(?:(?<![A-Za-z0-9_-])|{_ESCAPED})"
 _NOT_AFTER = r"(?![A-Za-z0-9_-])"
 
 
@@ -33,8 +36,10 @@ class Rule:
 
     def _replaced(self, match: re.Match[str]) -> str:
         whole = match[0]
-        if self.holds is not None and not self.holds(whole):
-            return whole
+        if self.holds is not None:
+            # What comes after it may look as if it went on.
+            end = next((end for end in _ends(whole) if self.holds(whole[:end])), 0)
+            return f"[{self.name}]{whole[end:]}" if end else whole
 
         if "secret" not in self.pattern.groupindex:
             return f"[{self.name}]"
@@ -43,9 +48,18 @@ class Rule:
         return f"{whole[:first]}[{self.name}]{whole[last:]}"
 
 
+def _ends(text: str) -> Iterator[int]:
+    """Where something in groups may end: at its own end, then before each gap, the last first."""
+    yield len(text)
+    yield from (at for at in range(len(text) - 1, 0, -1) if text[at] in " -")
+
+
 def _is_card(text: str) -> bool:
     """Whether the digits have the check sum of Luhn."""
     digits = [int(letter) for letter in reversed(text) if letter.isdecimal()]
+    if not 13 <= len(digits) <= 19:
+        return False
+
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return len(set(digits)) > 1 and (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
@@ -77,8 +91,11 @@ _KEYS = "|".join(  # noqa: FLY002 - one a line, with whose it is
     )
 )
 # What stands under such a name is a secret, whatever it looks like.
-_SECRET_NAMES = r"password|passwd|pwd|api[_-]?key|access[_-]?token|client[_-]?secret|secret[_-]?key"  # noqa: S105
-_SECRET_NAME = re.compile(rf"(?i:(?<![A-Za-z])(?:{_SECRET_NAMES})$)")
+_TELLING = (
+    r"password|passwd|passphrase|pwd|api[_-]?key|private[_-]?key|client[_-]?secret|secret[_-]?(?:access[_-]?)?key"
+    r"|(?:access|auth|id|refresh|session)[_-]?token"
+)
+_TELLS = re.compile(rf"(?i:(?:{_TELLING})$)")
 _SHORTEST = 6
 _REMEMBERED = 200
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
@@ -97,7 +114,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         "password",
-        rf"(?i:(?<![A-Za-z])(?:{_SECRET_NAMES}))['\"]?\s{{0,4}}[=:]\s{{0,4}}['\"]?"
+        rf"(?i:(?:{_TELLING}))['\"]?\s{{0,4}}[=:]\s{{0,4}}['\"]?"
         rf"(?P<secret>[^\s'\"&,;\[\]{{}}<>]{{{_SHORTEST},256}})",
     ),
     _rule("key", f"{_NOT_BEFORE}(?:{_KEYS}){_NOT_AFTER}"),
@@ -105,54 +122,27 @@ RULES: tuple[Rule, ...] = (
         "email",
         r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])",
     ),
-    _rule("iban", r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{1,4}){3,8}(?![A-Za-z0-9])", _is_iban),
+    _rule(
+        "iban",
+        rf"(?:(?<![A-Za-z0-9])|{_ESCAPED})[A-Z]{{2}}\d{{2}}(?:[ -]?[A-Z0-9]{{1,4}}){{3,8}}(?![A-Za-z0-9])",
+        _is_iban,
+    ),
     # Numbers that begin with 1, as times since 1970 do, are no cards.
-    _rule("card", r"(?<![A-Za-z0-9.])[2-6]\d{3}(?:[ -]?\d){9,15}(?![A-Za-z0-9])", _is_card),
+    _rule(
+        "card", rf"(?:(?<![A-Za-z0-9.])|{_ESCAPED})[2-6]\d{{3}}(?:[ -]?\d){{9,21}}(?![A-Za-z0-9])", _is_card
+    ),
 )
 # Without one of these no rule of ours matches, in whatever way the text is written down; in small letters.
+# fmt: off
 _HINTS = (
-    *(
-        "@",
-        "-----begin",
-        "eyj",
-        "sk-",
-        "k_live_",
-        "k_test_",
-        "github_pat",
-        "glpat",
-        "akia",
-        "asia",
-        "aiza",
-        "xox",
-        "hf_",
-    ),
-    *(
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "npm_",
-        "sg.",
-        "bearer",
-        "authorization",
-        "passw",
-        "pwd",
-        "\\u00",
-    ),
-    *(
-        "api_key",
-        "api-key",
-        "apikey",
-        "access_token",
-        "access-token",
-        "accesstoken",
-        "client_secret",
-        "client-secret",
-    ),
-    *("clientsecret", "secret_key", "secret-key", "secretkey"),
+    *("@", "-----begin", "eyj", "sk-", "k_live_", "k_test_", "github_pat", "glpat", "akia", "asia", "aiza"),
+    *("xox", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_", "sg.", "bearer", "authorization", "passw"),
+    *("passphrase", "pwd", "apikey", "api_key", "api-key", "privatekey", "private_key", "private-key", "secret"),
+    *("token", "\\u00"),
 )
-_NUMBER = re.compile(r"[A-Z]{2}\d{2}|\d{4}[ -]?\d{4}")
+# fmt: on
+_NUMBER = re.compile(r"[A-Z]{2}\d{2}|\d{4}[ -]?\d{4}|%[0-9A-Fa-f]{2}")
+_GAPS = re.compile(r"([\s\"'<>]+)")
 
 
 def _may_match(text: str) -> bool:
@@ -181,10 +171,14 @@ class Redactor:
 
         # In JSON what a pattern begins or ends with may be written as an escape: values are looked at, not how they are written.
         data = _parsed(text)
-        if data is None:
+        try:
+            cleaned = None if data is None else self.within(data)
+        except RecursionError:  # nested so deep that it is looked at as the text that it is
+            cleaned = None
+
+        if cleaned is None:
             return self._plain(text)
 
-        cleaned = self.within(data)
         return text if cleaned == data else json.dumps(cleaned, separators=(",", ":"), ensure_ascii=False)
 
     def within(self, value: Any) -> Any:
@@ -202,12 +196,25 @@ class Redactor:
     def named(self, name: str, value: Any) -> Any:
         """What stands under a name, which may be what says that it is a password."""
         cleaned = self.within(value)
-        if not isinstance(cleaned, str) or cleaned != value or _SECRET_NAME.search(name) is None:
+        if not isinstance(cleaned, str) or cleaned != value or _TELLS.search(name) is None:
             return cleaned
 
         return "[password]" if len(cleaned) >= _SHORTEST and " " not in cleaned else cleaned
 
     def _plain(self, text: str) -> str:
+        text = self._matched(text)
+        if "%" not in text:
+            return text
+
+        return "".join(self._decoded(word) if "%" in word else word for word in _GAPS.split(text))
+
+    def _decoded(self, word: str) -> str:
+        """A word of an address, in which what is looked for may be written with `%`."""
+        plain = unquote_plus(word)
+        cleaned = self._matched(plain)
+        return word if cleaned == plain else cleaned
+
+    def _matched(self, text: str) -> str:
         for rule in self.rules:
             text = rule(text)
 

@@ -137,6 +137,7 @@ async def test_secrets_known_by_value_are_told_at_no_level(
         "task-sk-ill, risk-averse-and-very-long-hyphenated-word, hf_hub, AKIA, bearer of news",
         '{"n": 1.50, "password": ""}',
         "[1.50, \n 2]",
+        "used 1234 tokens; 5 % of 100%; https://x.org/a%20b?token_count=123456",
     ],
 )
 def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
@@ -153,6 +154,21 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
         ('{"a":"x\\nme@example.org\\u000asecond@example.org"}', '{"a":"x\\n[email]\\n[email]"}'),
         ('{"api_key":"abc123abc","n":2}', '{"api_key":"[password]","n":2}'),
         ('{"out":"{\\"mail\\":\\"a\\\\u0040b.example\\"}"}', '{"out":"{\\"mail\\":\\"[email]\\"}"}'),
+        ("card 4111 1111 1111 1111 12/27 123", "card [card] 12/27 123"),
+        ("4111111111111111 41 pieces", "[card] 41 pieces"),
+        ("pay to DE89 3704 0044 0532 0130 00 BIC COBADEFFXXX", "pay to [iban] BIC COBADEFFXXX"),
+        ("{'said': 'a\\n4111111111111111\\nsk-abcdefghijklmnopqrst", "{'said': 'a\\n[card]\\n[key]"),
+        (
+            "https://x.org/?q=card%204111111111111111&to=bob%40example.org",
+            "https://x.org/?q=card [card]&to=[email]",
+        ),
+        ('{"dbPassword":"hunter2x"}', '{"dbPassword":"[password]"}'),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "aws_secret_access_key = [password]"),
+        (
+            '{"refreshToken":"abcdef123456","X-Api-Key":"k1k2k3k4"}',
+            '{"refreshToken":"[password]","X-Api-Key":"[password]"}',
+        ),
+        ("[" * 400 + '"me@example.org"' + "]" * 400, "[" * 400 + '"[email]"' + "]" * 400),
         ("-----BEGIN OPENSSH PRIVATE KEY-----\nabc-def\ncut off", "[private-key]"),
     ],
 )
