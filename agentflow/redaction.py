@@ -25,11 +25,23 @@ _NOT_AFTER = r"(?![A-Za-z0-9_-])"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What is replaced by `[name]`: where `pattern` matches and `holds` says yes to it; of named `secret` groups only those."""
+    """What is replaced by `[name]`: where `pattern` matches and `holds` says yes to it; of named `secret` groups only those.
+
+    Without one of its `hints`, which are in small letters, or its `sign` the pattern need not be looked for.
+    """
 
     name: str
     pattern: re.Pattern[str]
     holds: Callable[[str], bool] | None = None
+    hints: tuple[str, ...] = ()
+    sign: re.Pattern[str] | None = None
+
+    def may_match(self, text: str, small: str) -> bool:
+        """Whether the pattern may be in `text`, which is `small` in small letters."""
+        if self.sign is not None:
+            return self.sign.search(text) is not None
+
+        return not self.hints or any(hint in small for hint in self.hints)
 
     def __call__(self, text: str) -> str:
         return self.pattern.sub(self._replaced, text)
@@ -70,8 +82,12 @@ def _is_iban(text: str) -> bool:
     return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
-def _rule(name: str, pattern: str, holds: Callable[[str], bool] | None = None) -> Rule:
-    return Rule(name=name, pattern=re.compile(pattern), holds=holds)
+def _rule(name: str, hints: str, pattern: str) -> Rule:
+    return Rule(name=name, pattern=re.compile(pattern), hints=tuple(hints.split()))
+
+
+def _number(name: str, sign: str, pattern: str, holds: Callable[[str], bool]) -> Rule:
+    return Rule(name=name, pattern=re.compile(pattern), holds=holds, sign=re.compile(sign))
 
 
 # Keys as those who give them out say that they look.
@@ -90,6 +106,7 @@ _KEYS = "|".join(  # noqa: FLY002 - one a line, with whose it is
         r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}",  # SendGrid
     )
 )
+_KEY_HINTS = "sk- k_live_ k_test_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat akia asia aiza xox hf_ npm_ sg."
 # What stands under such a name is a secret, whatever it looks like.
 _TELLING = (
     r"password|passwd|passphrase|pwd|api[_-]?key|private[_-]?key|client[_-]?secret|secret[_-]?(?:access[_-]?)?key"
@@ -101,53 +118,57 @@ _REMEMBERED = 200
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 RULES: tuple[Rule, ...] = (
     # A block that was cut off is taken out to where it ends.
-    _rule("private-key", _PRIVATE_KEY + r"(?:[^-]|-(?!----END ))*(?:-----END [A-Z0-9 ]{0,60}-----)?"),
-    _rule("jwt", _NOT_BEFORE + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    _rule(
+        "private-key",
+        "-----begin",
+        _PRIVATE_KEY + r"(?:[^-]|-(?!----END ))*(?:-----END [A-Z0-9 ]{0,60}-----)?",
+    ),
+    _rule("jwt", "eyj", _NOT_BEFORE + r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     _rule(
         "password",
+        "://",
         r"(?i:\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'<>@:]{0,256}:(?P<secret>[^\s/?#\"'<>]{1,256})@",
     ),
     _rule(
         "token",
+        "bearer authorization",
         r"(?i:\b(?:bearer|authorization['\"]?\s{0,4}[:=]\s{0,4}['\"]?(?:basic|token)))\s{1,4}"
         r"(?P<secret>[A-Za-z0-9._~+/=-]{8,})",
     ),
     _rule(
         "password",
+        "passw passphrase pwd api_key api-key apikey private_key private-key privatekey secret token",
         rf"(?i:(?:{_TELLING}))['\"]?\s{{0,4}}[=:]\s{{0,4}}['\"]?"
         rf"(?P<secret>[^\s'\"&,;\[\]{{}}<>]{{{_SHORTEST},256}})",
     ),
-    _rule("key", f"{_NOT_BEFORE}(?:{_KEYS}){_NOT_AFTER}"),
+    _rule("key", _KEY_HINTS, f"{_NOT_BEFORE}(?:{_KEYS}){_NOT_AFTER}"),
     _rule(
         "email",
+        "@",
         r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9])",
     ),
-    _rule(
+    _number(
         "iban",
+        r"[A-Z]{2}\d{2}",
         rf"(?:(?<![A-Za-z0-9])|{_ESCAPED})[A-Z]{{2}}\d{{2}}(?:[ -]?[A-Z0-9]{{1,4}}){{3,8}}(?![A-Za-z0-9])",
         _is_iban,
     ),
     # Numbers that begin with 1, as times since 1970 do, are no cards.
-    _rule(
-        "card", rf"(?:(?<![A-Za-z0-9.])|{_ESCAPED})[2-6]\d{{3}}(?:[ -]?\d){{9,21}}(?![A-Za-z0-9])", _is_card
+    _number(
+        "card",
+        r"\d{4}[ -]?\d{4}",
+        rf"(?:(?<![A-Za-z0-9.])|{_ESCAPED})[2-6]\d{{3}}(?:[ -]?\d){{9,21}}(?![A-Za-z0-9])",
+        _is_card,
     ),
 )
-# Without one of these no rule of ours matches, in whatever way the text is written down; in small letters.
-# fmt: off
-_HINTS = (
-    *("@", "-----begin", "eyj", "sk-", "k_live_", "k_test_", "github_pat", "glpat", "akia", "asia", "aiza"),
-    *("xox", "hf_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_", "sg.", "bearer", "authorization", "passw"),
-    *("passphrase", "pwd", "apikey", "api_key", "api-key", "privatekey", "private_key", "private-key", "secret"),
-    *("token", "\\u00"),
-)
-# fmt: on
-_NUMBER = re.compile(r"[A-Z]{2}\d{2}|\d{4}[ -]?\d{4}|%[0-9A-Fa-f]{2}")
+# What may be written in another way: as an escape of JSON, or in an address.
+_WRITTEN = re.compile(r"\\u00|%[0-9A-Fa-f]{2}")
 _GAPS = re.compile(r"([\s\"'<>]+)")
 
 
 def _may_match(text: str) -> bool:
     small = text.lower()
-    return any(hint in small for hint in _HINTS) or _NUMBER.search(text) is not None
+    return any(rule.may_match(text, small) for rule in RULES) or _WRITTEN.search(text) is not None
 
 
 class Redactor:
@@ -215,8 +236,10 @@ class Redactor:
         return word if cleaned == plain else cleaned
 
     def _matched(self, text: str) -> str:
+        small = text.lower()
         for rule in self.rules:
-            text = rule(text)
+            if rule.may_match(text, small):
+                text = rule(text)
 
         return text
 
