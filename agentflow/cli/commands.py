@@ -335,12 +335,15 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; RUN.html if not given.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also with keys and addresses that were said in the run.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a run as one HTML file that opens without a server: graph, waterfall, inputs and outputs, costs."""
     from agentflow.cli.paging import report_run
 
-    raise typer.Exit(report_run(run, output, as_json=as_json))
+    raise typer.Exit(report_run(run, output, is_full=full, as_json=as_json))
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from rich.markup import escape
@@ -18,15 +19,18 @@ from agentflow.events import Event
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.reporting.page import page
+from agentflow.secrets import redact
+from agentflow.tracing.content import capture_of
 
 _TRIES = 20
 
 
-def report_run(run_id: str, target: Path | None, *, as_json: bool) -> int:
-    """Write the page of a run; gives the exit code."""
+def report_run(run_id: str, target: Path | None, *, is_full: bool, as_json: bool) -> int:
+    """Write the page of a run, without keys and addresses unless it `is_full`; gives the exit code."""
+    clean = redact if is_full else capture_of(os.environ, project_here().settings).redactor
     events, head, driven, verdict = asyncio.run(_read(run_id))
     path = target if target is not None else Path(f"{run_id}.html")
-    data = page(events, head, driven=driven, note=_told(verdict)).encode()
+    data = page(events, head, driven=driven, note=_told(verdict), clean=clean).encode()
     if not path.parent.is_dir():
         raise ProjectError(f"there is no folder `{path.parent}`", hint="make it first, or name another file")
 

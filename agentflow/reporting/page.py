@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agentflow.claims import Checked, Record, check
 from agentflow.claims.answers import answers
@@ -15,7 +15,7 @@ from agentflow.reporting import sections
 from agentflow.reporting.account import Account
 from agentflow.reporting.graph import Way, marked_picture, steps_in_words
 from agentflow.reporting.style import CSS
-from agentflow.reporting.text import Allowance, esc, shown
+from agentflow.reporting.text import Allowance, cleaning, esc, shown
 from agentflow.reporting.tree import tree_of
 from agentflow.reporting.waterfall import waterfall
 from agentflow.spec import from_data
@@ -25,11 +25,24 @@ _LEGEND = '<p class="note">Green: the way that was taken. Pale: not visited. Red
 PAYLOADS, EACH, LEAST = 1_500_000, 20_000, 300
 
 
-def page(events: Sequence[Event], head: str, *, driven: bool = False, note: str = "") -> str:
+def page(
+    events: Sequence[Event],
+    head: str,
+    *,
+    driven: bool = False,
+    note: str = "",
+    clean: Callable[[str], str] = str,
+) -> str:
     """The page of a run, from its events; `head` is the hash that the journal names as the last one.
 
-    `driven`: a process is at the run now. `note` is what is known of the head from elsewhere, such as a signature.
+    `driven`: a process is at the run now. `note` is what is known of the head from elsewhere, such as a signature. `clean`
+    takes out of each text what the page must not tell.
     """
+    with cleaning(clean):
+        return _page(events, head, driven=driven, note=note)
+
+
+def _page(events: Sequence[Event], head: str, *, driven: bool, note: str) -> str:
     account = Account.of(events, driven=driven)
     tops = tree_of(events)
     rows = sum(1 for top in tops for _ in top.all())

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,6 +21,20 @@ _UNSEEN = re.compile(
 )
 
 
+# What takes out of each text what the page that is made now must not tell.
+_clean: ContextVar[Callable[[str], str]] = ContextVar("agentflow_page_clean", default=str)
+
+
+@contextmanager
+def cleaning(clean: Callable[[str], str]) -> Generator[None, None, None]:
+    """Have each text of a page that is made inside go through `clean`."""
+    token = _clean.set(clean)
+    try:
+        yield
+    finally:
+        _clean.reset(token)
+
+
 def visible(text: object) -> str:
     """Text in which nothing acts on a terminal, turns the direction of writing, or hides."""
     return _UNSEEN.sub(lambda m: f"⟨U+{ord(m[0]):04X}⟩", str(text).replace("\r\n", "\n"))
@@ -25,7 +42,7 @@ def visible(text: object) -> str:
 
 def esc(text: object) -> str:
     """Text as it may stand in a page, in an element or in a quoted attribute."""
-    return escape(visible(text))
+    return escape(visible(_clean.get()(str(text))))
 
 
 @dataclass(slots=True)
@@ -49,6 +66,8 @@ def shown(payload: Payload, allowance: Allowance) -> str:
 
 def shown_text(text: str, raw: bytes, allowance: Allowance) -> str:
     """Text that stands for `raw` bytes."""
+    # Before it is cut: half a key is known by no form.
+    text = _clean.get()(text)
     most = allowance.take(len(text))
     digest = hashlib.sha256(raw).hexdigest()
     note = f"{len(raw):,} bytes · sha256:{digest[:16]}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow import Context, Retry, Workflow, operation, step
-from agentflow.events import encode
+from agentflow.events import Event, encode
 from agentflow.exceptions import ProjectError
 from agentflow.redaction import Redactor, rules_of
+from agentflow.reporting.page import page
 from agentflow.secrets import Secret
 from agentflow.tracing import semconv
 from agentflow.tracing.content import DEFAULT, FULL, LEVELS, Capture, capture_of, is_content, told
@@ -36,13 +39,27 @@ def test_two_hundred_planted_secrets_are_in_no_span(tracing_of_secrets: list[Spa
     assert [needle for needle in needles if needle not in whole] == [], "they were never there"
 
 
+def test_two_hundred_planted_secrets_are_in_no_report(run_of_secrets: Sequence[Event], planted: Any) -> None:
+    """The page of a run is told like its spans."""
+    needles = [secret.splitlines()[-2 if "\n" in secret else 0] for _, secret in planted]
+    told = unescape(page(run_of_secrets, "", clean=redacted))
+    assert [needle for needle in needles if needle in told] == []
+    whole = unescape(page(run_of_secrets, ""))
+    assert [needle for needle in needles if needle not in whole] == [], "they were never there"
+
+
 @pytest.fixture(scope="module")
 def planted() -> list[tuple[str, str]]:
     return Planter(7).planted(200)
 
 
 @pytest.fixture
-async def tracing_of_secrets(tracing: Tracing, planted: list[tuple[str, str]]) -> list[SpanData]:
+async def tracing_of_secrets(run_of_secrets: Sequence[Event]) -> list[SpanData]:
+    return spans_of(run_of_secrets, with_records=True)
+
+
+@pytest.fixture
+async def run_of_secrets(tracing: Tracing, planted: list[tuple[str, str]]) -> Sequence[Event]:
     """A run that has a fifth of the secrets each in its input, in prompts, in arguments and results of tools, and in errors."""
     parts = [[text for text, _ in planted[n::5]] for n in range(5)]
 
@@ -72,7 +89,7 @@ async def tracing_of_secrets(tracing: Tracing, planted: list[tuple[str, str]]) -
 
     traced = await tracing(Workflow("leaking", start=leaks, end=leaks), "\n".join(parts[0]))
     assert traced.result.status == "done"
-    return spans_of(traced.events, with_records=True)
+    return traced.events
 
 
 async def test_texts_under_names_of_their_own_are_content_too(tracing: Tracing) -> None:
