@@ -11,6 +11,9 @@ from agentflow.app.inputs import coerce_input as coerce_input
 from agentflow.app.outside import cancel as cancel
 from agentflow.app.outside import is_due as is_due
 from agentflow.app.outside import waiting_in as waiting_in
+from agentflow.app.replaying import Replayed as Replayed
+from agentflow.app.replaying import replay as replay
+from agentflow.app.replaying import replay_events as replay_events
 from agentflow.app.result import Decision as Decision
 from agentflow.app.result import Pending as Pending
 from agentflow.app.result import Result as Result
