@@ -11,7 +11,9 @@ from typing import Any, Generic, TypeVar
 from agentflow.app.compose import compile_workflow
 from agentflow.app.offline import no_network
 from agentflow.app.resuming import load
+from agentflow.engine.contents import Sources
 from agentflow.engine.divergence import Divergence
+from agentflow.engine.graph import Program
 from agentflow.engine.replaying import Replayer
 from agentflow.events import Event, RunStarted
 from agentflow.exceptions import ReplayDiverged
@@ -68,35 +70,36 @@ async def replay_events(
     workflow: Workflow[Any, T], events: Sequence[Event], *, root: Path | None = None
 ) -> Replayed[T]:
     """Execute the run that `events` are of again; see `replay`."""
+    program = compile_workflow(workflow)
+    return await replay_program(program, workflow.contents, events, root=root)
+
+
+async def replay_program(
+    program: Program, contents: Mapping[str, Sources], events: Sequence[Event], *, root: Path | None = None
+) -> Replayed[Any]:
+    """Execute a run again, with a workflow as it was compiled; see `replay`."""
     started = events[0]
     assert isinstance(started, RunStarted)
-    replayer = Replayer(
-        compile_workflow(workflow),
-        started.run,
-        root=root or Path.cwd(),
-        contents=workflow.contents,
-        objects={"models": lambda: _pool(replayer, events)},
-    )
+    objects = {"models": lambda: _pool(events)}
+    replayer = Replayer(program, started.run, root=root or Path.cwd(), contents=contents, objects=objects)
     with no_network():
         divergence = await replayer.replay(events)
 
     state = replayer.state
-    output = state.output
     return Replayed(
         run_id=started.run,
         divergence=divergence,
         events=events[: replayer.seq],
         status=state.status,
-        output=None if output is None else output.value(replayer.program.gives),
+        output=None if state.output is None else state.output.value(program.gives),
         steps=replayer.executed,
         calls=replayer.served,
         taken=replayer.taken,
     )
 
 
-def _pool(replayer: Replayer, events: Sequence[Event]) -> Any:
+def _pool(events: Sequence[Event]) -> Any:
     from agentflow.models.replayed import RecordedPool  # loads the SDK
 
-    del replayer, events
-    prices: Mapping[str, Any] = {}
-    return RecordedPool(os.environ, prices=prices)
+    del events
+    return RecordedPool(os.environ)

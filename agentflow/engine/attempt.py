@@ -60,6 +60,7 @@ class Attempt:
         self.files = Files(events)
         self.output: Payload | None = None
         self.moved = asyncio.Event()
+        self.is_stopped = False
         self.is_alone = not _overlap(events)
 
     @property
@@ -73,6 +74,9 @@ class Attempt:
 
     def ask(self, wanted: Wanted) -> Asked:
         """The code wants to do something."""
+        if self.is_stopped:
+            raise asyncio.CancelledError
+
         asked = Asked(wanted)
         self.asked.append(asked)
         self.moved.set()
@@ -81,6 +85,10 @@ class Attempt:
     def say(self, kind: type[Event], fields: dict[str, Any]) -> Said:
         """The code has something to say."""
         said = Said(kind, fields)
+        if self.is_stopped:
+            said.taken.set_result(None)  # nobody listens, and nobody is to wait for that
+            return said
+
         self.said.append(said)
         self.moved.set()
         return said
@@ -126,6 +134,7 @@ class Attempt:
 
     async def stop(self) -> None:
         """End it: the process was gone, or the step was stopped, at this point of the record."""
+        self.is_stopped = True
         for asked in (*self.asked, *self.open.values(), *self.cut_off):
             asked.begun.cancel()
             asked.outcome.cancel()

@@ -79,8 +79,9 @@ class ReplayRecorder(StepRecorder):
 
     def artifact(self, name: str, data: bytes, media_type: str) -> str:
         del media_type
+        path = self._path_of(name)
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        return self._attempt.files.keep(name, digest) or str(self._path_of(name))
+        return self._attempt.files.keep(name, digest) or str(path)
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         return super().shared(key, self._objects.get(key, make))

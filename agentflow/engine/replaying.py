@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agentflow.changes import changes
-from agentflow.context import current, restored
+from agentflow.context import restored
 from agentflow.engine.attempt import Asked, Attempt, Said
 from agentflow.engine.commands import carry_out
 from agentflow.engine.contents import Sources
@@ -38,7 +40,7 @@ from agentflow.engine.recovery import work_at
 from agentflow.engine.reduce import is_late, reduce
 from agentflow.engine.replay_recorder import ReplayRecorder, ask_difference
 from agentflow.engine.runner import RECORDED, Draft, Runner
-from agentflow.engine.state import Activation, Command, Fail, Watch
+from agentflow.engine.state import Activation, Command, Fail, State, Watch, empty
 from agentflow.events import (
     ApprovalAsked,
     ArtifactKept,
@@ -82,6 +84,9 @@ _ENDS = ("run.resumed", "run.paused", "run.interrupted", "run.cancelled", "run.f
 _GONE = ("CancelledError", NOT_MADE)
 _TIMED = frozenset({"sleeping", "retrying", "asking"})
 
+# The attempt whose code runs in this task: one that was stopped must not speak for the next one.
+_here: ContextVar[Attempt | None] = ContextVar("agentflow_attempt", default=None)
+
 
 class Replayer(Runner):
     """Drives a run along its record. `objects` makes what steps share, by name, in place of what could reach the outside."""
@@ -109,6 +114,7 @@ class Replayer(Runner):
         self._attempts: dict[str, Attempt] = {}
         self._by_step: dict[str, deque[list[Event]]] = {}
         self._now = 0
+        self._past: list[tuple[Event, Graph]] = []
 
     @property
     def takes_calls(self) -> bool:
@@ -126,13 +132,12 @@ class Replayer(Runner):
         """What the definition wants is expected of the record; what code says waits until the record comes to it."""
         if self._deriving:
             self._expected.append(Draft(kind, self._now, fields))
-        elif (attempt := self._attempts.get(fields.get("step", ""))) is not None:
+        elif (attempt := _here.get()) is not None:
             attempt.say(kind, fields)
 
     async def commit(self) -> None:
         """Wait until the record has come to what the code at hand has said."""
-        context = current()
-        attempt = self._attempts.get(context.step) if context is not None else None
+        attempt = _here.get()
         if attempt is not None and attempt.said:
             await attempt.said[-1].taken
 
@@ -382,13 +387,14 @@ class Replayer(Runner):
         )
 
     async def _ended_operation(self, attempt: Attempt, event: OperationFinished) -> Divergence | None:
-        asked = attempt.open.pop(event.operation, None)
+        asked = attempt.open.get(event.operation)
         if asked is None:
             return None  # inside of a call, or of an earlier attempt
 
         if asked.is_scope:
             return await self._ended_scope(attempt, event)
 
+        del attempt.open[event.operation]
         if event.error is not None and event.error.kind in _GONE:
             # The code was stopped there, by itself or from outside: it learns it where nothing else can be.
             attempt.cut_off.append(asked)
@@ -405,8 +411,13 @@ class Replayer(Runner):
             return next((s for s in attempt.said if s.fields.get("operation") == event.operation), None)
 
         said = ready() if is_cut_off else await self._nudged(attempt, ready)
+        if said is None and not is_cut_off:
+            return self._unended(attempt, event)
+
+        # One that was cut off may still come to its end in the code, and need not.
+        del attempt.open[event.operation]
         if said is None:
-            return None if is_cut_off else self._unended(attempt, event)
+            return None
 
         attempt.take(said)
         if not is_cut_off and (found := _outcome_difference(said, event)) is not None:
@@ -441,6 +452,7 @@ class Replayer(Runner):
 
         if said is not None:
             attempt.take(said)
+            await attempt.until(lambda: self.people.is_asked(attempt.id, event.digest) or None)
             difference = payload_difference(event.subject, said.fields["subject"])
             if event.digest == said.fields["digest"] and event.prompt == said.fields["prompt"]:
                 return None
@@ -539,7 +551,11 @@ class Replayer(Runner):
         if event.type in _ENDS:
             await self._let_go()
 
+        if isinstance(event, RunResumed):
+            self.state = self._read_back()
+
         event = self._prepared(event)
+        self._past.append((event, self._graph))
         self.seq = event.seq
         step = getattr(event, "step", "")
         ending = self.state.active.get(step) if isinstance(event, StepFinished) else None
@@ -560,6 +576,22 @@ class Replayer(Runner):
         await self._drop(event)
         self._begin_attempts()
 
+    def _read_back(self) -> State:
+        """The state as another process reads it: of values that are alive, only what was written is left."""
+        state = empty()
+        for event, graph in self._past:
+            if isinstance(event, StepFinished) and isinstance(event.output, Payload):
+                event = replace(event, output=self._written(event, event.output))  # noqa: PLW2901
+
+            state, _ = reduce(state, event, graph)
+
+        return state
+
+    def _written(self, event: StepFinished, output: Payload) -> Payload:
+        known, work = Payload(raw=output.json), work_at(self.program, event.step)
+        known.kind = work.kind_of(event.case) if work is not None else None
+        return known
+
     def _prepared(self, event: Event) -> Event:
         match event:
             case RunStarted():
@@ -573,12 +605,9 @@ class Replayer(Runner):
                 self._programs = {"": self.program}
             case StepFinished(output=Payload() as output):
                 attempt = self._attempts.get(event.step)
-                if attempt is not None and attempt.output is not None:
-                    # The object itself: what follows gets what it got then.
-                    return replace(event, output=attempt.output)
-
-                work = work_at(self.program, event.step)
-                output.kind = work.kind_of(event.case) if work is not None else None
+                # The object itself, where its step was executed: what follows gets what it got then.
+                alive = attempt.output if attempt is not None else None
+                return replace(event, output=alive or self._written(event, output))
             case _:
                 pass
 
@@ -616,9 +645,13 @@ class Replayer(Runner):
                 continue
 
             attempt = self._attempts[activation.id] = Attempt(activation.id, events)
-            attempt.task = asyncio.create_task(execute(self, activation))
+            attempt.task = asyncio.create_task(self._execute(attempt, activation))
             attempt.task.add_done_callback(lambda _, attempt=attempt: attempt.moved.set())
             self.executed += 1
+
+    async def _execute(self, attempt: Attempt, activation: Activation) -> None:
+        _here.set(attempt)
+        await execute(self, activation)
 
     async def _let_go(self) -> None:
         """The process, or the drive, ended here: what was under way is gone, with what it held."""
@@ -629,7 +662,8 @@ class Replayer(Runner):
         self.launch.clear()
         self._expected.clear()
         for close in reversed(self.closers):
-            await close()
+            with suppress(Exception):  # as in the run itself, what cannot be closed is no end of it
+                await close()
 
         self.closers.clear()
         self.shared = {}
