@@ -155,7 +155,9 @@ class Event:
 class RunStarted(Event):
     """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
 
-    `nonce` is a random number in hex: what must not be guessed from outside is made of it.
+    `nonce` is a random number in hex: what must not be guessed from outside is made of it. `forked` is set where the run
+    went off from another one: `from` names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs
+    that did the events up to here, each with the number of the last one, and `set` holds the values that were changed.
     """
 
     type: ClassVar[str] = "run.started"
@@ -169,6 +171,7 @@ class RunStarted(Event):
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     bound: Json = None
     nonce: str = ""
+    forked: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

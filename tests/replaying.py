@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from agentflow.app.replaying import Replayed, replay_program
-from agentflow.engine import attempt
 from agentflow.engine.notices import Delta
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
-from agentflow.events import Event, RunStarted, decode, encode
+from agentflow.events import Event, decode, encode
 
 
 @dataclass(eq=False)
@@ -51,8 +48,7 @@ def collect(monkeypatch: pytest.MonkeyPatch) -> dict[str, Collected]:
 
 
 def replayed(collected: Collected) -> Replayed[object]:
+    """What comes of executing a collected run again, from its events as they are written."""
     events = [decode(encode(event)) for event in collected.all()]
     runner = collected.runner
     return asyncio.run(replay_program(runner.program, runner.contents, events, root=runner.root))
-
-

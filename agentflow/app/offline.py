@@ -18,7 +18,7 @@ _users = 0
 @contextmanager
 def no_network() -> Generator[None, None, None]:
     """Refuse connections of this context and of the tasks and threads begun in it; other ones go on as they were."""
-    global _users  # noqa: PLW0603 - the class of sockets is one for the process, and so is the guard on it
+    global _users
     if not _users:
         for name in _GUARDED:
             setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))

@@ -72,6 +72,11 @@ class Attempt:
         """Whether something may be recorded that was done inside of a call."""
         return any(not asked.is_scope for asked in self.open.values())
 
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Its task is done."""
+        del task
+        self.moved.set()
+
     def ask(self, wanted: Wanted) -> Asked:
         """The code wants to do something."""
         if self.is_stopped:

@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple, cast
 
 from agentflow.events import ErrorInfo, Payload
 
-What = Literal["definition", "input", "call", "request", "label", "question", "file", "output", "end", "order"]
+What = Literal[
+    "definition", "input", "call", "request", "label", "question", "file", "output", "end", "order"
+]
 # Characters of a value that are shown, and of what stands before the first difference.
 _SHOWN, _BEFORE = 100, 24
 _ABSENT = object()
@@ -65,7 +67,7 @@ def first_difference(old: Any, new: Any, path: str = "") -> Difference | None:
         return _in_mappings(cast("Mapping[str, Any]", old), cast("Mapping[str, Any]", new), path)
 
     if isinstance(old, list) and isinstance(new, list):
-        return _in_lists(cast("list[Any]", old), cast("list[Any]", new), path)
+        return _in_lists(old, new, path)
 
     # As text, since 1, 1.0 and True are equal in Python, and are not in JSON.
     if old is not _ABSENT and new is not _ABSENT and _text(old) == _text(new):

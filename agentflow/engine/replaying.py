@@ -36,7 +36,7 @@ from agentflow.engine.divergence import (
 from agentflow.engine.execution import execute
 from agentflow.engine.graph import Graph, Program, Work, compile_graph
 from agentflow.engine.record import NOT_MADE
-from agentflow.engine.recovery import work_at
+from agentflow.engine.recovery import line_of, origin_of, work_at
 from agentflow.engine.reduce import is_late, reduce
 from agentflow.engine.replay_recorder import ReplayRecorder, ask_difference
 from agentflow.engine.runner import RECORDED, Draft, Runner
@@ -54,7 +54,6 @@ from agentflow.events import (
     RunFailed,
     RunFinished,
     RunMigrated,
-    RunPaused,
     RunResumed,
     RunStarted,
     StepFailed,
@@ -89,7 +88,10 @@ _here: ContextVar[Attempt | None] = ContextVar("agentflow_attempt", default=None
 
 
 class Replayer(Runner):
-    """Drives a run along its record. `objects` makes what steps share, by name, in place of what could reach the outside."""
+    """Drives a run along its record. `objects` makes what steps share, by name, in place of what could reach the outside.
+
+    Where it does not execute the code of steps, only what follows from the definition is looked at.
+    """
 
     def __init__(
         self,
@@ -99,13 +101,15 @@ class Replayer(Runner):
         root: Path,
         contents: Mapping[str, Sources],
         objects: Mapping[str, Callable[[], Any]],
-        line: Sequence[tuple[str, int]] = (),
+        executes: bool = True,
     ) -> None:
         super().__init__(program, MemoryJournal(), run_id, root=root, contents=contents)
         self.objects = objects
         self.executed, self.served, self.taken = 0, 0, 0
         self.clock = lambda: self._now
-        self._line, self._own = deque(line), run_id
+        self._executes, self._own = executes, run_id
+        # The runs that did the first events, where this is a fork.
+        self._line: deque[tuple[str, int]] = deque()
         self._graph: Graph = program.graph
         # Whether events are of the definition that is at hand, so that its code can be executed.
         self._is_at_hand = True
@@ -170,6 +174,9 @@ class Replayer(Runner):
 
     async def _follow(self, event: Event) -> Divergence | None:
         self._now = event.at
+        if isinstance(event, RunStarted):
+            self._line = deque(line_of(event))
+
         if self._line and event.seq > self._line[0][1]:
             self._line.popleft()
 
@@ -197,13 +204,18 @@ class Replayer(Runner):
             case StepFinished() | StepFailed() if attempt is not None:
                 return await self._ended_step(attempt, event)
             case ApprovalAsked() if event.tool:
-                return await self._question(attempt, event) if attempt is not None else None
+                return None if attempt is None else await self._question(attempt, event)
             case OperationDoubted() if attempt is not None and not self._is_expected(event):
                 said = await attempt.until(lambda: _first(attempt.said, event))
                 if said is None:
                     return _order(event, f"`{event.name}` was in doubt", _doing(attempt))
 
                 attempt.take(said)
+                return None
+            case StepFinished() | StepFailed() if self._is_at_work(event.step):
+                self.taken += 1
+                return None
+            case OperationDoubted() if not self._executes:
                 return None
             case _ if type(event) in _COMPARED:
                 return self._derived(event)
@@ -239,6 +251,11 @@ class Replayer(Runner):
             return None
 
         return _order(event, "the time of a wait had come", "nothing waits there for a time")
+
+    def _is_at_work(self, step: str) -> bool:
+        """Whether an output of a step is its own, and does not follow from others."""
+        activation = self.state.active.get(step)
+        return activation is not None and activation.phase == "running"
 
     def _is_expected(self, event: Event) -> bool:
         return any(_differing(draft, event) == "" for draft in self._expected)
@@ -281,8 +298,6 @@ class Replayer(Runner):
         expected = next((draft for draft in self._expected if _names(draft, event)), None)
         if expected is not None:
             self._expected.remove(expected)
-        elif isinstance(event, StepFinished | StepFailed):
-            self.taken += 1
 
         return None
 
@@ -581,7 +596,7 @@ class Replayer(Runner):
         state = empty()
         for event, graph in self._past:
             if isinstance(event, StepFinished) and isinstance(event.output, Payload):
-                event = replace(event, output=self._written(event, event.output))  # noqa: PLW2901
+                event = replace(event, output=self._written(event, event.output))
 
             state, _ = reduce(state, event, graph)
 
@@ -595,7 +610,7 @@ class Replayer(Runner):
     def _prepared(self, event: Event) -> Event:
         match event:
             case RunStarted():
-                self.nonce, self.model = event.nonce, event.model
+                self.nonce, self.model, self.origin = event.nonce, event.model, origin_of(event)
                 self.input = event.input.value(self.program.takes) if self._is_at_hand else event.input.data
             case RunResumed():
                 self.model = event.model
@@ -641,12 +656,12 @@ class Replayer(Runner):
         launch, self.launch = self.launch, []
         for activation in launch:
             events = self._by_step[activation.id].popleft()
-            if not self._is_at_hand:
+            if not self._is_at_hand or not self._executes:
                 continue
 
             attempt = self._attempts[activation.id] = Attempt(activation.id, events)
             attempt.task = asyncio.create_task(self._execute(attempt, activation))
-            attempt.task.add_done_callback(lambda _, attempt=attempt: attempt.moved.set())
+            attempt.task.add_done_callback(attempt.ended)
             self.executed += 1
 
     async def _execute(self, attempt: Attempt, activation: Activation) -> None:
@@ -700,9 +715,7 @@ def _first(said: Sequence[Said], event: OperationDoubted) -> Said | None:
 
 def _distance(asked: Asked, event: OperationStarted) -> int:
     wanted = asked.wanted
-    return (
-        4 * (wanted.kind != event.kind) + 2 * (wanted.name != event.name) + (wanted.parent != event.parent)
-    )
+    return 4 * (wanted.kind != event.kind) + 2 * (wanted.name != event.name) + (wanted.parent != event.parent)
 
 
 def _outcome_difference(said: Said, event: OperationFinished) -> Difference | None:
@@ -730,7 +743,9 @@ def _doing(attempt: Attempt) -> str:
         return _told_draft(Draft(ended.kind, 0, ended.fields))
 
     wants = [f"{a.wanted.kind} `{a.wanted.name}` with {_value(a.wanted.request)}" for a in attempt.asked]
-    wants += [f"a person's answer about `{s.fields['tool']}`" for s in attempt.said if s.kind is ApprovalAsked]
+    wants += [
+        f"a person's answer about `{s.fields['tool']}`" for s in attempt.said if s.kind is ApprovalAsked
+    ]
     wants += [
         f"the end of operation {s.fields['operation']}" for s in attempt.said if s.kind is OperationFinished
     ]

@@ -25,9 +25,8 @@ class _Unasked(Model):
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         raise self._refusal()
 
-    async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
         raise self._refusal()
-        yield  # what makes it a stream
 
     def _refusal(self) -> ModelCannot:
         return ModelCannot(f"`{self._ref}` is not asked while a run is executed again")
