@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,6 +19,8 @@ from agentflow.engine.replaying import Replayer
 from agentflow.events import Event, RunStarted
 from agentflow.exceptions import ReplayDiverged
 from agentflow.journal import Journal
+from agentflow.secrets import stand_ins
+from agentflow.spec import to_data
 from agentflow.workflow import Workflow
 
 T = TypeVar("T")
@@ -80,9 +83,9 @@ async def replay_program(
     """Execute a run again, with a workflow as it was compiled; see `replay`."""
     started = events[0]
     assert isinstance(started, RunStarted)
-    objects = {"models": lambda: _pool(events)}
+    objects = {"models": lambda: _pool(program, events)}
     replayer = Replayer(program, started.run, root=root or Path.cwd(), contents=contents, objects=objects)
-    with no_network():
+    with no_network(), stand_ins():
         divergence = await replayer.replay(events)
 
     state = replayer.state
@@ -98,8 +101,28 @@ async def replay_program(
     )
 
 
-def _pool(events: Sequence[Event]) -> Any:
+def _pool(program: Program, events: Sequence[Event]) -> Any:
     from agentflow.models.replayed import RecordedPool  # loads the SDK
 
-    del events
-    return RecordedPool(os.environ)
+    return RecordedPool(os.environ, events, {*_tools(program), *_asked(to_data(program.spec))})
+
+
+def _tools(program: Program) -> Iterator[str]:
+    """The names of the tools of a definition, also of workflows inside."""
+    for work in program.work:
+        yield from work.tools
+        if work.child is not None:
+            yield from _tools(work.child)
+
+
+def _asked(spec: Any) -> Iterator[str]:
+    """The names that agents have as tools of others."""
+    if isinstance(spec, dict):
+        for agent in spec.get("agents_as_tools") or ():
+            yield re.sub(r"[^a-zA-Z0-9_-]+", "_", str(agent["name"]))
+
+        for value in spec.values():
+            yield from _asked(value)
+    elif isinstance(spec, list | tuple):
+        for value in spec:
+            yield from _asked(value)

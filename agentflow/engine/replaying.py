@@ -17,42 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from agentflow.changes import changes
-from agentflow.context import restored
-from agentflow.engine.attempt import Asked, Attempt, Said
+from agentflow.engine.attempt import Attempt
 from agentflow.engine.commands import carry_out
 from agentflow.engine.contents import Sources
-from agentflow.engine.divergence import (
-    CODE_CHANGED,
-    NOT_THE_SAME,
-    Difference,
-    Divergence,
-    What,
-    at,
-    error_text,
-    payload_difference,
-    same_error,
-    shown,
-)
+from agentflow.engine.divergence import Divergence
 from agentflow.engine.execution import execute
+from agentflow.engine.expected import COMPARED, Expected
+from agentflow.engine.following import Follower
 from agentflow.engine.graph import Graph, Program, Work, compile_graph
-from agentflow.engine.record import NOT_MADE
 from agentflow.engine.recovery import line_of, origin_of, work_at
-from agentflow.engine.reduce import is_late, reduce
-from agentflow.engine.replay_recorder import ReplayRecorder, ask_difference
+from agentflow.engine.reduce import reduce
+from agentflow.engine.replay_recorder import ReplayRecorder
+from agentflow.engine.replay_words import diverged, doing
 from agentflow.engine.runner import RECORDED, Draft, Runner
 from agentflow.engine.state import Activation, Command, Fail, State, Watch, empty
 from agentflow.events import (
     ApprovalAsked,
-    ArtifactKept,
-    ErrorInfo,
     Event,
-    MapExpanded,
     OperationDoubted,
     OperationFinished,
     OperationStarted,
     Payload,
     RunFailed,
-    RunFinished,
     RunMigrated,
     RunResumed,
     RunStarted,
@@ -60,27 +46,12 @@ from agentflow.events import (
     StepFinished,
     StepStarted,
     TimerFired,
-    TimerSet,
 )
-from agentflow.exceptions import BudgetExhausted
 from agentflow.journal.memory import MemoryJournal
 from agentflow.spec import from_data
 
-# What the definition wants, by the fields that must be as recorded; times, and chance, are the record's.
-_COMPARED: Mapping[type[Event], tuple[str, ...]] = {
-    StepStarted: ("step", "attempt"),
-    MapExpanded: ("step", "count"),
-    StepFinished: ("step", "case", "output"),
-    StepFailed: ("step", "error"),
-    TimerSet: ("step",),
-    ApprovalAsked: ("step", "digest", "prompt"),
-    OperationDoubted: ("step", "operation"),
-    RunFinished: ("output",),
-    RunFailed: ("step", "error"),
-}
 # Where the process, or the drive, ended: nothing that was under way goes on.
 _ENDS = ("run.resumed", "run.paused", "run.interrupted", "run.cancelled", "run.failed", "run.finished")
-_GONE = ("CancelledError", NOT_MADE)
 _TIMED = frozenset({"sleeping", "retrying", "asking"})
 
 # The attempt whose code runs in this task: one that was stopped must not speak for the next one.
@@ -114,7 +85,8 @@ class Replayer(Runner):
         # Whether events are of the definition that is at hand, so that its code can be executed.
         self._is_at_hand = True
         self._deriving = False
-        self._expected: deque[Draft] = deque()
+        self._expected = Expected()
+        self._code = Follower(self)
         self._attempts: dict[str, Attempt] = {}
         self._by_step: dict[str, deque[list[Event]]] = {}
         self._now = 0
@@ -135,7 +107,7 @@ class Replayer(Runner):
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """What the definition wants is expected of the record; what code says waits until the record comes to it."""
         if self._deriving:
-            self._expected.append(Draft(kind, self._now, fields))
+            self._expected.add(Draft(kind, self._now, fields))
         elif (attempt := _here.get()) is not None:
             attempt.say(kind, fields)
 
@@ -182,7 +154,9 @@ class Replayer(Runner):
 
         self.run_id = self._line[0][0] if self._line else self._own
         if event.seq != self.seq + 1:
-            return _order(event, f"event {event.seq} after event {self.seq}", "one is missing, or too many")
+            return diverged(
+                "order", event, f"event {event.seq} after event {self.seq}", "one is missing, or too many"
+            )
 
         if (found := await self._checked(event)) is not None:
             return found
@@ -191,38 +165,56 @@ class Replayer(Runner):
         return None
 
     async def _checked(self, event: Event) -> Divergence | None:
-        attempt = self._attempts.get(getattr(event, "step", ""))
         match event:
             case RunStarted() | RunMigrated():
                 return self._definition(event)
             case TimerFired():
                 return self._timer(event)
-            case OperationStarted() if attempt is not None:
-                return await self._began(attempt, event)
-            case OperationFinished() if attempt is not None:
-                return await self._ended_operation(attempt, event)
-            case StepFinished() | StepFailed() if attempt is not None:
-                return await self._ended_step(attempt, event)
-            case ApprovalAsked() if event.tool:
-                return None if attempt is None else await self._question(attempt, event)
-            case OperationDoubted() if attempt is not None and not self._is_expected(event):
-                said = await attempt.until(lambda: _first(attempt.said, event))
-                if said is None:
-                    return _order(event, f"`{event.name}` was in doubt", _doing(attempt))
+            case _:
+                pass
 
-                attempt.take(said)
-                return None
-            case StepFinished() | StepFailed() if self._is_at_work(event.step):
-                self.taken += 1
-                return None
-            case OperationDoubted() if not self._executes:
-                return None
-            case _ if type(event) in _COMPARED:
-                return self._derived(event)
+        step = getattr(event, "step", "")
+        attempt = self._attempts.get(step)
+        if attempt is not None and not self._expected.has(event):
+            return await self._said(attempt, event)
+
+        if isinstance(event, StepFinished | StepFailed) and self._is_at_work(step):
+            self.taken += 1
+            return None
+
+        if isinstance(event, ApprovalAsked) and event.tool:
+            return None
+
+        if type(event) not in COMPARED or (isinstance(event, OperationDoubted) and not self._executes):
+            return None
+
+        if not self._is_at_hand:
+            self._expected.take(event)
+            return None
+
+        doing_there = "; ".join(f"`{id_}`: {doing(known)}" for id_, known in self._attempts.items())
+        return self._expected.follow(event, self.state, doing_there)
+
+    async def _said(self, attempt: Attempt, event: Event) -> Divergence | None:
+        """What is recorded of a step at work must be what its code says."""
+        match event:
+            case OperationStarted():
+                return await self._code.began(attempt, event)
+            case OperationFinished():
+                return await self._code.ended_operation(attempt, event)
+            case StepFinished() | StepFailed():
+                return await self._code.ended_step(attempt, event)
+            case ApprovalAsked():
+                return await self._code.question(attempt, event)
+            case OperationDoubted():
+                return await self._code.doubted(attempt, event)
             case _:
                 return None
 
-    # -- what follows from the definition ------------------------------------------------------------------------
+    def has_budget(self, step: str) -> bool:
+        """Whether a call of a step could have been refused, as it did not fit."""
+        activation = self.state.active.get(step)
+        return activation is not None and any(ledger.budget for ledger in self.ledgers(activation))
 
     def _definition(self, event: RunStarted | RunMigrated) -> Divergence | None:
         self._is_at_hand = event.digest == self.program.digest
@@ -250,316 +242,12 @@ class Replayer(Runner):
         if activation is not None and activation.phase in _TIMED and activation.due:
             return None
 
-        return _order(event, "the time of a wait had come", "nothing waits there for a time")
+        return diverged("order", event, "the time of a wait had come", "nothing waits there for a time")
 
     def _is_at_work(self, step: str) -> bool:
         """Whether an output of a step is its own, and does not follow from others."""
         activation = self.state.active.get(step)
         return activation is not None and activation.phase == "running"
-
-    def _is_expected(self, event: Event) -> bool:
-        return any(_differing(draft, event) == "" for draft in self._expected)
-
-    def _derived(self, event: Event) -> Divergence | None:
-        """What the definition wants next must be what is recorded."""
-        while self._expected and self._is_gone(self._expected[0]):
-            self._expected.popleft()
-
-        if not self._is_at_hand:
-            return self._take_as_recorded(event)
-
-        if isinstance(event, RunFailed):
-            return self._failed(event)
-
-        head = next((draft for draft in self._expected if not _is_put_off(draft)), None)
-        if head is not None and _differing(head, event) == "":
-            self._expected.remove(head)
-            return None
-
-        return self._unexpected(event, head)
-
-    def _is_gone(self, draft: Draft) -> bool:
-        return is_late(self.state, draft.kind, draft.fields.get("step", ""))
-
-    def _failed(self, event: RunFailed) -> Divergence | None:
-        """How a run failed; that the time of a budget was up is known from the record only."""
-        head = next((draft for draft in self._expected if draft.kind is RunFailed), None)
-        if head is not None and _differing(head, event) == "":
-            self._expected.remove(head)
-            return None
-
-        if head is None and event.error.kind == "BudgetExhausted":
-            return None
-
-        return self._unexpected(event, head)
-
-    def _take_as_recorded(self, event: Event) -> Divergence | None:
-        """Of a definition that is only in the record, nothing can be executed: what it came to is taken as it was."""
-        expected = next((draft for draft in self._expected if _names(draft, event)), None)
-        if expected is not None:
-            self._expected.remove(expected)
-
-        return None
-
-    def _unexpected(self, event: Event, head: Draft | None) -> Divergence:
-        if head is None:
-            came = self._attempts_told() or "nothing is left to do there"
-            return _order(event, _told(event), came)
-
-        name = _differing(head, event)
-        if head.kind is type(event) and name not in ("kind", "step"):
-            return Divergence(
-                what="end" if name == "error" else "output" if name in ("output", "case") else "order",
-                seq=event.seq,
-                event=event.type,
-                step=getattr(event, "step", ""),
-                recorded=f"{name} {_value(getattr(event, name))}",
-                came=f"{name} {_value(head.fields.get(name))}",
-                hint=CODE_CHANGED,
-            )
-
-        return _order(event, _told(event), _told_draft(head))
-
-    def _attempts_told(self) -> str:
-        return "; ".join(f"`{id_}` {_doing(attempt)}" for id_, attempt in self._attempts.items())
-
-    # -- what a step's code does ---------------------------------------------------------------------------------
-
-    async def _began(self, attempt: Attempt, event: OperationStarted) -> Divergence | None:
-        if event.parent in attempt.inside or self._is_call(attempt, event.parent):
-            attempt.inside.add(event.operation)
-            return None
-
-        def ready() -> Asked | None:
-            return next((a for a in attempt.asked if ask_difference(a.wanted, event) is None), None)
-
-        asked = await self._nudged(attempt, ready)
-        if asked is None:
-            return self._other_call(attempt, event)
-
-        attempt.asked.remove(asked)
-        attempt.open[event.operation] = asked
-        if not asked.is_scope:
-            self.served += 1
-
-        asked.begun.set_result(event.operation)
-        return self._fault_of_files(attempt, event)
-
-    def _is_call(self, attempt: Attempt, operation: str) -> bool:
-        asked = attempt.open.get(operation)
-        return asked is not None and not asked.is_scope
-
-    async def _nudged(self, attempt: Attempt, ready: Callable[[], Any]) -> Any:
-        """What the code comes to; where it comes to nothing, it may still have to be told of a cancellation, or a budget."""
-        while True:
-            found = await attempt.until(ready)
-            if found is not None or attempt.is_over or not self._nudge(attempt):
-                return found
-
-    def _nudge(self, attempt: Attempt) -> bool:
-        if attempt.cut_off:
-            attempt.cut_off.pop(0).outcome.cancel()
-            return True
-
-        activation = self.state.active.get(attempt.id)
-        if not attempt.asked or activation is None or len(self._budgets(activation)) == 0:
-            return False
-
-        refused = attempt.asked.pop(0)
-        said = f"`{refused.wanted.name}` was not called: the budget was used up"
-        refused.begun.set_exception(BudgetExhausted(said))
-        return True
-
-    def _budgets(self, activation: Activation) -> list[Any]:
-        return [ledger for ledger in self.ledgers(activation) if ledger.budget is not None]
-
-    def _other_call(self, attempt: Attempt, event: OperationStarted) -> Divergence:
-        nearest = min(attempt.asked, key=lambda a: _distance(a, event), default=None)
-        call = f"{event.kind} `{event.name}`"
-        difference = ask_difference(nearest.wanted, event) if nearest is not None else None
-        if difference is None or difference.path.split(".")[0] in ("kind", "name", "parent"):
-            return Divergence(
-                what="call",
-                seq=event.seq,
-                event=event.type,
-                step=attempt.id,
-                call=call,
-                recorded=f"{call} with {_value(event.request)}",
-                came=_doing(attempt),
-                hint=CODE_CHANGED,
-            )
-
-        what: What = "label" if difference.path.startswith("attributes") else "request"
-        return Divergence(
-            what=what,
-            seq=event.seq,
-            event=event.type,
-            step=attempt.id,
-            call=call,
-            recorded=at(difference, difference.old),
-            came=at(difference, difference.new),
-            hint=CODE_CHANGED,
-        )
-
-    async def _ended_operation(self, attempt: Attempt, event: OperationFinished) -> Divergence | None:
-        asked = attempt.open.get(event.operation)
-        if asked is None:
-            return None  # inside of a call, or of an earlier attempt
-
-        if asked.is_scope:
-            return await self._ended_scope(attempt, event)
-
-        del attempt.open[event.operation]
-        if event.error is not None and event.error.kind in _GONE:
-            # The code was stopped there, by itself or from outside: it learns it where nothing else can be.
-            attempt.cut_off.append(asked)
-        elif not asked.outcome.done():
-            asked.outcome.set_result(event)
-
-        await attempt.settle()
-        return None
-
-    async def _ended_scope(self, attempt: Attempt, event: OperationFinished) -> Divergence | None:
-        is_cut_off = event.error is not None and event.error.kind in _GONE
-
-        def ready() -> Said | None:
-            return next((s for s in attempt.said if s.fields.get("operation") == event.operation), None)
-
-        said = ready() if is_cut_off else await self._nudged(attempt, ready)
-        if said is None and not is_cut_off:
-            return self._unended(attempt, event)
-
-        # One that was cut off may still come to its end in the code, and need not.
-        del attempt.open[event.operation]
-        if said is None:
-            return None
-
-        attempt.take(said)
-        if not is_cut_off and (found := _outcome_difference(said, event)) is not None:
-            return self._other_end(attempt, event, at(found, found.old), at(found, found.new))
-
-        await attempt.settle()
-        return None
-
-    def _unended(self, attempt: Attempt, event: OperationFinished) -> Divergence:
-        return self._other_end(
-            attempt, event, f"operation {event.operation} ended: {_outcome(event)}", _doing(attempt)
-        )
-
-    def _other_end(self, attempt: Attempt, event: Event, recorded: str, came: str) -> Divergence:
-        return Divergence(
-            what="end",
-            seq=event.seq,
-            event=event.type,
-            step=attempt.id,
-            recorded=recorded,
-            came=came,
-            hint=CODE_CHANGED,
-        )
-
-    async def _question(self, attempt: Attempt, event: ApprovalAsked) -> Divergence | None:
-        def ready() -> Said | None:
-            return next((s for s in attempt.said if s.kind is ApprovalAsked), None)
-
-        said = ready() if attempt.is_in_a_call else await self._nudged(attempt, ready)
-        if said is None and attempt.is_in_a_call:
-            return None  # what is called may ask as well
-
-        if said is not None:
-            attempt.take(said)
-            await attempt.until(lambda: self.people.is_asked(attempt.id, event.digest) or None)
-            difference = payload_difference(event.subject, said.fields["subject"])
-            if event.digest == said.fields["digest"] and event.prompt == said.fields["prompt"]:
-                return None
-
-            recorded, came = (
-                (at(difference, difference.old), at(difference, difference.new))
-                if difference is not None
-                else (f"`{event.tool}`: {event.prompt}", f"`{said.fields['tool']}`: {said.fields['prompt']}")
-            )
-        else:
-            recorded, came = f"a person was asked about `{event.tool}`", _doing(attempt)
-
-        return Divergence(
-            what="question",
-            seq=event.seq,
-            event=event.type,
-            step=attempt.id,
-            call=f"tool `{event.tool}`",
-            recorded=recorded,
-            came=came,
-            hint=CODE_CHANGED,
-        )
-
-    async def _ended_step(self, attempt: Attempt, event: StepFinished | StepFailed) -> Divergence | None:
-        kind = event.error.kind if isinstance(event, StepFailed) else ""
-        if kind == "StepTimeout":
-            await attempt.stop()
-            return None
-
-        def ready() -> Said | None:
-            if kind == "BudgetExhausted":
-                self._refuse(attempt, event)
-
-            return next((s for s in attempt.said if s.kind in (StepFinished, StepFailed)), None)
-
-        said = await self._nudged(attempt, ready)
-        if (found := self._fault_of_files(attempt, event)) is not None:
-            return found
-
-        if said is None:
-            recorded = _told(event)
-            return self._other_end(attempt, event, recorded, _doing(attempt))
-
-        attempt.take(said)
-        return self._compared(attempt, event, said)
-
-    def _refuse(self, attempt: Attempt, event: StepFinished | StepFailed) -> None:
-        """What does not fit the budgets any more is not called: that stands in the record only as the step's failure."""
-        assert isinstance(event, StepFailed)
-        for asked in attempt.asked:
-            asked.begun.set_exception(restored(event.error))
-
-        attempt.asked.clear()
-
-    def _compared(self, attempt: Attempt, event: StepFinished | StepFailed, said: Said) -> Divergence | None:
-        output: Payload | None = said.fields.get("output")
-        if isinstance(event, StepFailed) or said.kind is StepFailed:
-            old = event.error if isinstance(event, StepFailed) else None
-            if same_error(old, said.fields.get("error")):
-                return None
-
-            recorded = _told(event)
-            return self._other_end(attempt, event, recorded, _told_draft(Draft(said.kind, 0, said.fields)))
-
-        found = payload_difference(event.output, output)
-        if found is None and event.case == said.fields.get("case"):
-            attempt.output = output
-            missing = attempt.files.missing()
-            return None if missing is None else _file(attempt, event, _kept(missing), "it is not kept")
-
-        if found is None:
-            found = Difference("case", shown(event.case), shown(said.fields.get("case")))
-
-        return Divergence(
-            what="output",
-            seq=event.seq,
-            event=event.type,
-            step=attempt.id,
-            recorded=at(found, found.old),
-            came=at(found, found.new),
-            hint=NOT_THE_SAME,
-        )
-
-    def _fault_of_files(self, attempt: Attempt, event: Event) -> Divergence | None:
-        if attempt.files.fault is None:
-            return None
-
-        known, name, digest = attempt.files.fault
-        recorded = _kept(known) if known is not None else f"no file `{name}` was kept"
-        return _file(attempt, event, recorded, f"file `{name}`, {digest[:19]}")
-
-    # -- going on ------------------------------------------------------------------------------------------------
 
     async def _take(self, event: Event) -> None:
         """Fold a recorded event; what it has to lead to is expected from here on."""
@@ -682,122 +370,3 @@ class Replayer(Runner):
 
         self.closers.clear()
         self.shared = {}
-
-
-def _differing(draft: Draft, event: Event) -> str:
-    """The first field in which what is wanted differs from what is recorded; empty where nothing does."""
-    if draft.kind is not type(event):
-        return "kind"
-
-    for name in _COMPARED[draft.kind]:
-        old, new = getattr(event, name), draft.fields.get(name, "" if name == "prompt" else None)
-        same = same_error(old, new) if isinstance(old, ErrorInfo) else old == new
-        if not same and not (isinstance(old, Payload) and payload_difference(old, new) is None):
-            return name
-
-    return ""
-
-
-def _is_put_off(draft: Draft) -> bool:
-    """Where a budget is used up, the engine lets calls end before it says so."""
-    return draft.kind is RunFailed and draft.fields["error"].kind == "BudgetExhausted"
-
-
-def _names(draft: Draft, event: Event) -> bool:
-    return draft.kind is type(event) and draft.fields.get("step", "") == getattr(event, "step", "")
-
-
-def _first(said: Sequence[Said], event: OperationDoubted) -> Said | None:
-    return next(
-        (s for s in said if s.kind is OperationDoubted and s.fields["operation"] == event.operation), None
-    )
-
-
-def _distance(asked: Asked, event: OperationStarted) -> int:
-    wanted = asked.wanted
-    return 4 * (wanted.kind != event.kind) + 2 * (wanted.name != event.name) + (wanted.parent != event.parent)
-
-
-def _outcome_difference(said: Said, event: OperationFinished) -> Difference | None:
-    if not same_error(event.error, said.fields.get("error")):
-        return Difference("error", error_text(event.error), error_text(said.fields.get("error")))
-
-    found = payload_difference(event.result, said.fields.get("result"))
-    return None if found is None else Difference(f"result.{found.path}".rstrip("."), found.old, found.new)
-
-
-def _outcome(event: OperationFinished) -> str:
-    return error_text(event.error) if event.error is not None else _value(event.result)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, ErrorInfo):
-        return error_text(value)
-
-    return shown(value.data if isinstance(value, Payload) else value)
-
-
-def _doing(attempt: Attempt) -> str:
-    """What the code of an attempt is at, in words."""
-    if ended := next((s for s in attempt.said if s.kind in (StepFinished, StepFailed)), None):
-        return _told_draft(Draft(ended.kind, 0, ended.fields))
-
-    wants = [f"{a.wanted.kind} `{a.wanted.name}` with {_value(a.wanted.request)}" for a in attempt.asked]
-    wants += [
-        f"a person's answer about `{s.fields['tool']}`" for s in attempt.said if s.kind is ApprovalAsked
-    ]
-    wants += [
-        f"the end of operation {s.fields['operation']}" for s in attempt.said if s.kind is OperationFinished
-    ]
-    return " and ".join(wants) or "it neither ends nor calls anything"
-
-
-def _told(event: Event) -> str:
-    return _told_draft(Draft(type(event), 0, {f: getattr(event, f) for f in type(event).__slots__}))
-
-
-def _told_draft(draft: Draft) -> str:
-    """An event in words."""
-    step = f"`{draft.fields.get('step', '')}`"
-    match draft.kind.type:
-        case "step.finished" if draft.fields.get("output") is not None:
-            return f"{step} gave {_value(draft.fields['output'])}"
-        case "step.failed":
-            return f"{step} failed: {error_text(draft.fields['error'])}"
-        case "step.started":
-            return f"{step} began, attempt {draft.fields['attempt']}"
-        case "run.finished":
-            return f"the run gave {_value(draft.fields['output'])}"
-        case "run.failed":
-            return f"the run failed: {error_text(draft.fields['error'])}"
-        case kind:
-            return f"{kind} {step}" if draft.fields.get("step") else kind
-
-
-def _order(event: Event, recorded: str, came: str) -> Divergence:
-    step = getattr(event, "step", "")
-    return Divergence(
-        what="order",
-        seq=event.seq,
-        event=event.type,
-        step=step,
-        recorded=recorded,
-        came=came,
-        hint=CODE_CHANGED,
-    )
-
-
-def _kept(event: ArtifactKept) -> str:
-    return f"file `{event.name}`, {event.digest[:19]}"
-
-
-def _file(attempt: Attempt, event: Event, recorded: str, came: str) -> Divergence:
-    return Divergence(
-        what="file",
-        seq=event.seq,
-        event=event.type,
-        step=attempt.id,
-        recorded=recorded,
-        came=came,
-        hint=NOT_THE_SAME,
-    )

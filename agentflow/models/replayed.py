@@ -1,31 +1,175 @@
-"""Models of a run that is executed again: what they said is served from its record, and none is ever asked."""
+"""Models and MCP servers of a run that is executed again: what they gave is served from its record, none is ever asked."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
-from agentflow.exceptions import ModelCannot
+from agentflow.context import current, restored
+from agentflow.events import ErrorInfo, Event, OperationStarted, StepFailed, StepStarted
+from agentflow.exceptions import ModelCannot, ProjectError
+from agentflow.mcp import McpServer
 from agentflow.models.catalog import ModelRef
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import Model, ModelResponse, TResponseStreamEvent
+from agentflow.tools import Tool
 
 
 class RecordedPool(ModelPool):
-    """The models by name, with no key and no server behind them."""
+    """The models by name, with no key and no server behind them, and the tools of MCP servers as models were shown them.
+
+    `events` are the run's; `own` names the tools that are the definition's.
+    """
+
+    def __init__(self, environ: Mapping[str, str], events: Sequence[Event], own: Collection[str]) -> None:
+        super().__init__(environ)
+        self._own, self._listed = own, Listed(events)
+        self._known: dict[str, McpServer] = {}
+        self._given: dict[tuple[str, str], dict[str, str]] = {}
 
     def _made(self, ref: ModelRef) -> Model:
         return _Unasked(ref)
+
+    async def tools(self, server: McpServer) -> list[Tool[..., Any]]:
+        if self._known.setdefault(server.name, server) != server:
+            raise ProjectError(
+                f"two MCP servers are named `{server.name}`", hint="give each a name of its own"
+            )
+
+        context = current()
+        if context is None:
+            return []
+
+        shown = self._listed.shown(context.step)
+        if not shown and (error := self._listed.error(context.step, context.attempt)) is not None:
+            # It could not be connected then, or listed what cannot be used: before any model was asked.
+            raise restored(error)
+
+        given = self._given.setdefault((context.step, str(context.attempt)), {})
+        found = [name for name in shown if self._is_of(server, name, given)]
+        given.update(dict.fromkeys(found, server.name))
+        return [self._tool(server, name, shown[name], context.step) for name in found]
+
+    def _is_of(self, server: McpServer, name: str, given: Mapping[str, str]) -> bool:
+        if (
+            name in self._own
+            or name.startswith("transfer_to_")
+            or given.get(name, server.name) != server.name
+        ):
+            return False
+
+        if name in {_plain(server.prefix + said) for said in server.tools}:
+            return True
+
+        wanted = any(fnmatchcase(name, _plain(server.prefix) + allowed) for allowed in server.allow)
+        return server.is_open and name.startswith(_plain(server.prefix)) and (wanted or not server.allow)
+
+    def _tool(self, server: McpServer, name: str, described: Mapping[str, Any], step: str) -> Tool[..., Any]:
+        origin = next((said for said in server.tools if _plain(server.prefix + said) == name), "*")
+        own = origin if origin != "*" else name.removeprefix(server.prefix)
+        labels = server.labels(own, is_read=self._listed.is_read(step, name))
+        said = server.tools.get(own)
+
+        async def uncalled(**_: Any) -> None:
+            raise ModelCannot(f"`{name}` is not called while a run is executed again")
+
+        return Tool(
+            name=name,
+            description=str(described.get("description", "")),
+            function=uncalled,
+            idempotent=said.idempotent if said is not None else labels.effect != "write",
+            max_output=server.max_output,
+            origin=f"{server.home}#{origin}",
+            schema=described.get("parameters") or {"type": "object"},
+            **labels._asdict(),
+        )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") if name.strip("_") == name else name
+
+
+class Listed:
+    """The tools that models of a run were shown, by step."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._shown: dict[str, list[dict[str, Mapping[str, Any]]]] = {}
+        self._effects: dict[tuple[str, str], str] = {}
+        self._errors: dict[tuple[str, int], ErrorInfo] = {}
+        attempts: dict[str, int] = {}
+        for event in events:
+            match event:
+                case StepStarted():
+                    attempts[event.step] = event.attempt
+                case StepFailed():
+                    self._errors[event.step, attempts.get(event.step, 0)] = event.error
+                case OperationStarted(kind="chat"):
+                    self._shown.setdefault(event.step, []).append(dict(_offers(event)))
+                case OperationStarted(kind="tool"):
+                    effect = str((event.attributes or {}).get("effect", ""))
+                    self._effects.setdefault((event.step, event.name), effect)
+                case _:
+                    pass
+
+    def shown(self, step: str) -> dict[str, Mapping[str, Any]]:
+        """All tools that a model of the step was ever shown, in their order."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for offers in self._shown.get(step, ()):
+            for name, described in offers.items():
+                found.setdefault(name, described)
+
+        return found
+
+    def error(self, step: str, attempt: int) -> ErrorInfo | None:
+        """How an attempt failed."""
+        return self._errors.get((step, attempt))
+
+    def is_read(self, step: str, name: str) -> bool:
+        """Whether the server said that a tool only reads: as it was called so, or was never taken off the offer."""
+        if (effect := self._effects.get((step, name))) is not None:
+            return effect == "read"
+
+        turns = [name in offers for offers in self._shown.get(step, ()) if offers]
+        return all(turns[turns.index(True) :]) if True in turns else True
+
+
+def _offers(event: OperationStarted) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tools of one request: by name for an agent, described in the document that a planner sends."""
+    asked: Any = event.request.data if event.request is not None else {}
+    asked = asked if isinstance(asked, dict) else {}
+    for name in asked.get("tools") or ():
+        yield str(name), {}
+
+    for message in asked.get("messages") or ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for described in _document(content).get("tools") or ():
+            if isinstance(described, dict) and "name" in described:
+                yield str(described["name"]), described
+
+
+def _document(content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, str) or not content.startswith("{"):
+        return {}
+
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+
+    return found if isinstance(found, dict) else {}
 
 
 class _Unasked(Model):
     def __init__(self, ref: ModelRef) -> None:
         self._ref = ref
 
-    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
+    async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
         raise self._refusal()
 
-    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
+    def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[TResponseStreamEvent]:
         raise self._refusal()
 
     def _refusal(self) -> ModelCannot:
