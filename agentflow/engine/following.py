@@ -72,8 +72,18 @@ class Follower:
 
     async def _nudged(self, attempt: Attempt, event: Event, ready: Callable[[], Any]) -> Any:
         """What the code comes to; where it comes to nothing, it may still have to be told of a cancellation, or a budget."""
+        error = event.error if isinstance(event, OperationFinished | StepFailed) else None
+        refused = error if error is not None and error.kind == "BudgetExhausted" else None
+
+        def ready_or_refused() -> Any:
+            # What does not fit the budgets is not called, and stands in the record only as what came of that.
+            while refused is not None and attempt.asked:
+                attempt.asked.pop(0).begun.set_exception(restored(refused))
+
+            return ready()
+
         while True:
-            found = await attempt.until(ready)
+            found = await attempt.until(ready_or_refused)
             if found is not None or attempt.is_over or not self._nudge(attempt, event):
                 return found
 
@@ -87,9 +97,7 @@ class Follower:
 
         refused = attempt.asked.pop(0)
         said = f"`{refused.wanted.name}` was not called: the budget was used up"
-        known = event.error if isinstance(event, OperationFinished | StepFailed) else None
-        is_known = known is not None and known.kind == "BudgetExhausted"
-        refused.begun.set_exception(restored(known) if known and is_known else BudgetExhausted(said))
+        refused.begun.set_exception(BudgetExhausted(said))
         return True
 
     def _is_meant(self, attempt: Attempt, event: Event) -> bool:
@@ -195,9 +203,6 @@ class Follower:
             return None
 
         def ready() -> Said | None:
-            if kind == "BudgetExhausted":
-                self._refuse(attempt, event)
-
             return next((s for s in attempt.said if s.kind in (StepFinished, StepFailed)), None)
 
         said = await self._nudged(attempt, event, ready)
@@ -210,14 +215,6 @@ class Follower:
 
         attempt.take(said)
         return self._compared(attempt, event, said)
-
-    def _refuse(self, attempt: Attempt, event: StepFinished | StepFailed) -> None:
-        """What does not fit the budgets any more is not called: that stands in the record only as the step's failure."""
-        assert isinstance(event, StepFailed)
-        for asked in attempt.asked:
-            asked.begun.set_exception(restored(event.error))
-
-        attempt.asked.clear()
 
     def _compared(self, attempt: Attempt, event: StepFinished | StepFailed, said: Said) -> Divergence | None:
         output: Payload | None = said.fields.get("output")

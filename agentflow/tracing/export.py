@@ -225,7 +225,9 @@ def readable(span: SpanData, resource: Resource) -> ReadableSpan:
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
     failed = Status(StatusCode.ERROR, span.error)
-    links = [Link(_context(span.trace_id, link.span_id), link.attributes) for link in span.links]
+    links = [
+        Link(_context(link.trace_id or span.trace_id, link.span_id), link.attributes) for link in span.links
+    ]
     return ReadableSpan(
         name=span.name,
         context=_context(span.trace_id, span.span_id),

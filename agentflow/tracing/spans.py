@@ -117,6 +117,7 @@ class SpanFolder:
             start=event.at,
             lasting=True,
             attributes=runs.begun(event),
+            links=runs.forked(event),
         )
         return []
 
