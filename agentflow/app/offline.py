@@ -10,6 +10,11 @@ from typing import Any
 
 from agentflow.exceptions import NetworkUnavailable
 
+
+class NetworkRefused(NetworkUnavailable, OSError):
+    """Raised when code reaches for the network where that is refused; those who open sockets close them on an `OSError`."""
+
+
 _is_refused: ContextVar[bool] = ContextVar("agentflow_no_network", default=False)
 _GUARDED = ("connect", "connect_ex", "sendto")
 _users = 0
@@ -38,7 +43,7 @@ def no_network() -> Generator[None, None, None]:
 def _guarded(real: Callable[..., Any]) -> Callable[..., Any]:
     def call(self: socket.socket, *arguments: Any) -> Any:
         if _is_refused.get() and self.family in (socket.AF_INET, socket.AF_INET6):
-            raise NetworkUnavailable(
+            raise NetworkRefused(
                 f"{arguments[-1]} is not reached while a run is executed again",
                 hint="let a tool reach it: what a tool gave is served from the record",
             )

@@ -97,7 +97,9 @@ class Replayer(Runner):
         return True
 
     def recorder_of(self, activation: Activation) -> ReplayRecorder:
-        return ReplayRecorder(self, activation, self._attempts[activation.id])
+        attempt = _here.get()
+        assert attempt is not None
+        return ReplayRecorder(self, activation, attempt)
 
     def work_of(self, activation: Activation) -> Work:
         # How long a step may take is no question: whether it took too long stands in the record.

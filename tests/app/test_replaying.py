@@ -64,9 +64,9 @@ async def test_a_run_of_all_kinds_goes_the_same_way(recorded: list[Event]) -> No
     assert came.divergence is None, came.divergence
     assert came.same
     assert [encode(e) for e in came.events] == [encode(e) for e in recorded]
-    assert (came.status, came.output) == ("done", "buy: 22; paid 7")
+    assert (came.status, came.output) == ("done", "buy: 21; paid 7")
     assert ways.made == []
-    assert (came.calls, came.taken) == (9, 0)
+    assert (came.calls, came.taken) == (8, 0)
 
 
 async def test_a_run_is_found_in_its_journal() -> None:
@@ -83,6 +83,8 @@ def _with_model(journal: MemoryJournal) -> Settings:
     return Settings(journal=journal, model="scripted/test", models={"test": thinker()})
 
 
+# The SDK leaves coroutines that it has not begun, where a run of it is stopped.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_each_beginning_of_a_run_goes_the_same_way(recorded: list[Event]) -> None:
     """A run that was cut off anywhere, as by a crash, is the same as far as it went."""
     for length in range(1, len(recorded)):
@@ -152,6 +154,7 @@ def _other(value: Any) -> Any:
             return None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_what_was_changed_in_a_record_is_named(recorded: list[Event]) -> None:
     """Any change of what is recorded, but of what comes from outside, is found there or where it first makes a difference."""
     missed: list[str] = []
@@ -206,7 +209,7 @@ async def test_the_network_is_refused() -> None:
             pass
 
     assert came.divergence is not None
-    assert "NetworkUnavailable" in came.divergence.came
+    assert "NetworkRefused" in came.divergence.came
 
 
 async def test_a_step_that_is_no_function_of_its_input_is_named_with_a_hint() -> None:
@@ -289,7 +292,7 @@ async def test_asserting_names_the_divergence(recorded: list[Event]) -> None:
     """`assert_replays` passes for the same way, and tells the first difference for another."""
     events = list(recorded)
 
-    came = await asyncio.to_thread(assert_replays, events, ledger(), output="buy: 22; paid 7")
+    came = await asyncio.to_thread(assert_replays, events, ledger(), output="buy: 21; paid 7")
     assert came.same
     lines = [encode(event).decode() for event in events]
     await asyncio.to_thread(assert_replays, lines, ledger())
@@ -299,7 +302,7 @@ async def test_asserting_names_the_divergence(recorded: list[Event]) -> None:
     with pytest.raises(AssertionError, match="the run went"):
         await asyncio.to_thread(assert_replays, events, ledger(), path=["lower"])
 
-    with pytest.raises(AssertionError, match="not 'nothing'"):
+    with pytest.raises(AssertionError, match="not nothing"):
         await asyncio.to_thread(assert_replays, events, ledger(), output="nothing")
 
 
