@@ -157,7 +157,8 @@ class RunStarted(Event):
 
     `nonce` is a random number in hex: what must not be guessed from outside is made of it. `forked` is set where the run
     went off from another one: `from` names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs
-    that did the events up to here, each with the number of the last one, and `set` holds the values that were changed.
+    that did the events up to here, each with the number of the last one, and `set` holds the values that were changed:
+    `changed` numbers the events with such an output, and `was` holds earlier inputs, each with the last event it held for.
     """
 
     type: ClassVar[str] = "run.started"

@@ -215,9 +215,13 @@ def _row(step: str, a: _Visit | None, b: _Visit | None) -> Row:
 
 def _partings(a: _Visit, b: _Visit) -> Iterator[Parting]:
     """What is different in one activation, in the order in which it came about."""
-    for left, right in zip_longest(a.calls.values(), b.calls.values()):
-        yield from _of_calls(left, right)
-
+    calls = [
+        found
+        for left, right in zip_longest(a.calls.values(), b.calls.values())
+        for found in _of_calls(left, right)
+    ]
+    # An agent's result is different because of an answer inside of it: what came first goes first.
+    yield from (parting for _, parting in sorted(calls, key=lambda found: found[0]))
     for one, other in zip_longest(a.answers, b.answers):
         if _answer(one) != _answer(other):
             yield Parting(part="answer", what="a person's answer", path="", a=_answer(one), b=_answer(other))
@@ -240,24 +244,32 @@ def _answer(given: ApprovalGiven | None) -> str:
     return f"{'yes' if given.approved else 'no'}, by {given.by}{comment}"
 
 
-def _of_calls(a: _Call | None, b: _Call | None) -> Iterator[Parting]:
+def _of_calls(a: _Call | None, b: _Call | None) -> Iterator[tuple[int, Parting]]:
+    """What is different in two calls, each with the event of the first run at which it is seen."""
     one, other = _named(a), _named(b)
     if a is None or b is None or one != other:
-        yield Parting(part="calls", what="call", path="", a=_asked(a), b=_asked(b))
+        at = next(call.started.seq for call in (a, b) if call is not None)
+        yield at, Parting(part="calls", what="call", path="", a=_asked(a), b=_asked(b))
         return
 
     if found := payload_difference(a.started.request, b.started.request):
-        yield _parting("request", one, found)
+        yield a.started.seq, _parting("request", one, found)
 
-    if a.finished is None or b.finished is None:
-        if a.finished is not b.finished:
-            ends = ["it ended" if call.finished is not None else "it did not end" for call in (a, b)]
-            yield Parting(part="result", what=one, path="", a=ends[0], b=ends[1])
-    elif not same_error(a.finished.error, b.finished.error):
-        errors = [error_text(call.finished.error) for call in (a, b) if call.finished is not None]
-        yield Parting(part="error", what=one, path="", a=errors[0], b=errors[1])
-    elif found := payload_difference(a.finished.result, b.finished.result):
-        yield _parting("result", one, found)
+    ended = a.finished or b.finished
+    if ended is not None and (parting := _of_ends(one, a.finished, b.finished)) is not None:
+        yield ended.seq, parting
+
+
+def _of_ends(what: str, a: OperationFinished | None, b: OperationFinished | None) -> Parting | None:
+    if a is None or b is None:
+        ends = ["it did not end" if ended is None else "it ended" for ended in (a, b)]
+        return Parting(part="result", what=what, path="", a=ends[0], b=ends[1])
+
+    if not same_error(a.error, b.error):
+        return Parting(part="error", what=what, path="", a=error_text(a.error), b=error_text(b.error))
+
+    found = payload_difference(a.result, b.result)
+    return None if found is None else _parting("result", what, found)
 
 
 def _named(call: _Call | None) -> str:

@@ -80,9 +80,11 @@ async def history(
         "from": {"run": run_id, "seq": events[cut - 1].seq, "head": _head(before)},
         "at": at,
         "line": _line(run_id, started, len(before) + len(late)),
-        "set": {place: _plain(value) for place, value in wanted.values.items()} or None,
+        "set": {place: _plain(value) for place, value in wanted.values.items()},
+        "changed": _changed(events, before, kept),
+        "was": _was(events, kept, len(before) + len(late)),
     }
-    forked = {name: value for name, value in forked.items() if value is not None}
+    forked = {name: value for name, value in forked.items() if value not in ({}, [])}
     kept = [replace(started, run=new, forked=forked), *kept[1:], *late]
     kept = [replace(event, seq=seq) for seq, event in enumerate(kept, 1)]
     if wanted.values:
@@ -125,6 +127,27 @@ def _late(events: Sequence[Event], cut: int) -> list[Event]:
     ended = [e for e in events[cut:] if isinstance(e, OperationFinished) and (e.step, e.operation) in begun]
     # They are told with the time of the cut: from then on the time of the fork is its own.
     return [replace(event, at=before[-1].at) for event in ended]
+
+
+def _changed(events: Sequence[Event], before: Sequence[Event], kept: Sequence[Event]) -> list[int]:
+    """The events whose output is not what the step gave, here and in the runs that this one goes off from."""
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    earlier = [seq for seq in (started.forked or {}).get("changed", ()) if seq <= len(before)]
+    pairs = list(zip(before, kept, strict=True))[1:]
+    return sorted({*earlier, *(old.seq for old, new in pairs if new is not old)})
+
+
+def _was(events: Sequence[Event], kept: Sequence[Event], count: int) -> list[list[Any]]:
+    """The inputs that the first `count` events were made with, where these are not the fork's own."""
+    old, new = events[0], kept[0]
+    assert isinstance(old, RunStarted)
+    assert isinstance(new, RunStarted)
+    known = [[last, data] for last, data in (old.forked or {}).get("was", ())]
+    held = next((data for last, data in known if last >= count), old.input.data)
+    earlier = [[last, data] for last, data in known if last < count]
+    has_begun = any(isinstance(event, StepStarted) for event in kept)
+    return [*earlier, [count, held]] if has_begun and held != new.input.data else earlier
 
 
 def _line(run_id: str, started: RunStarted, count: int) -> list[list[Any]]:

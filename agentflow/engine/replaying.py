@@ -81,6 +81,9 @@ class Replayer(Runner):
         self._executes, self._own = executes, run_id
         # The runs that did the first events, where this is a fork.
         self._line: deque[tuple[str, int]] = deque()
+        self._was: deque[tuple[int, Payload]] = deque()
+        self._changed: frozenset[int] = frozenset()
+        self._given_input = Payload()
         self._graph: Graph = program.graph
         # Whether events are of the definition that is at hand, so that its code can be executed.
         self._is_at_hand = True
@@ -149,7 +152,11 @@ class Replayer(Runner):
     async def _follow(self, event: Event) -> Divergence | None:
         self._now = event.at
         if isinstance(event, RunStarted):
-            self._line = deque(line_of(event))
+            self._look_back(event)
+
+        if self._was and event.seq > self._was[0][0]:
+            self._was.popleft()
+            self.input = self._input()
 
         if self._line and event.seq > self._line[0][1]:
             self._line.popleft()
@@ -166,6 +173,19 @@ class Replayer(Runner):
         await self._take(event)
         return None
 
+    def _look_back(self, event: RunStarted) -> None:
+        """Where a run is a fork: who did its first events, with which input, and which outputs were put there."""
+        forked: Any = event.forked or {}
+        self._line = deque(line_of(event))
+        self._changed = frozenset(forked.get("changed", ()))
+        self._was = deque((last, Payload(data)) for last, data in forked.get("was", ()))
+        self._given_input = event.input
+
+    def _input(self) -> Any:
+        given = self._was[0][1] if self._was else self._given_input
+        raw = Payload(raw=given.json)
+        return raw.value(self.program.takes) if self._is_at_hand else raw.data
+
     async def _checked(self, event: Event) -> Divergence | None:
         match event:
             case RunStarted() | RunMigrated():
@@ -177,6 +197,10 @@ class Replayer(Runner):
 
         step = getattr(event, "step", "")
         attempt = self._attempts.get(step)
+        if attempt is not None and event.seq in self._changed:
+            self.taken += 1  # somebody put another output there
+            return None
+
         if attempt is not None and not self._expected.has(event):
             return await self._said(attempt, event)
 
@@ -301,7 +325,8 @@ class Replayer(Runner):
         match event:
             case RunStarted():
                 self.nonce, self.model, self.origin = event.nonce, event.model, origin_of(event)
-                self.input = event.input.value(self.program.takes) if self._is_at_hand else event.input.data
+                self.input = self._input()
+                return replace(event, input=Payload(raw=self._was[0][1].json)) if self._was else event
             case RunResumed():
                 self.model = event.model
                 if event.budget:
