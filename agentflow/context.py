@@ -273,7 +273,7 @@ def restored(error: ErrorInfo) -> Exception:
     ours = isinstance(known, type) and issubclass(known, exceptions.AgentflowError)
     # A user's own class may not be there any more; what a model is told of an error is its name and its words.
     base: type[Exception] = known if ours else _builtin(error.kind)
-    made = base if ours and not error.base else type(error.kind, (base,), {"__str__": _message})
+    made: Any = base if ours and not error.base else type(error.kind, (base,), {"__str__": _message})
     # Past the constructors, which take other arguments.
     again: Exception = made.__new__(made)
     Exception.__init__(again, error.message)

@@ -52,7 +52,7 @@ def recover(runner: Runner, events: Sequence[Event]) -> None:
     started = events[0]
     assert isinstance(started, RunStarted)
     runner.history = events
-    runner.input = _input(started.input, runner.program.takes)
+    runner.input = input_of(started.input, runner.program.takes)
     runner.nonce = started.nonce
     runner.origin = origin_of(started)
     reading = _Reading(runner, started)
@@ -73,7 +73,8 @@ def origin_of(started: RunStarted) -> str:
     return line[0][0] if line else ""
 
 
-def _input(given: Payload, takes: Any) -> Any:
+def input_of(given: Payload, takes: Any) -> Any:
+    """The input of a run, as steps may ask for it."""
     from pydantic import ValidationError  # heavy, and only needed by what reads a journal
 
     try:

@@ -25,7 +25,7 @@ from agentflow.engine.execution import execute
 from agentflow.engine.expected import COMPARED, Expected
 from agentflow.engine.following import Follower
 from agentflow.engine.graph import Graph, Program, Work, compile_graph
-from agentflow.engine.recovery import line_of, origin_of, work_at
+from agentflow.engine.recovery import input_of, line_of, origin_of, work_at
 from agentflow.engine.reduce import reduce
 from agentflow.engine.replay_recorder import ReplayRecorder
 from agentflow.engine.replay_words import diverged, doing
@@ -183,8 +183,7 @@ class Replayer(Runner):
 
     def _input(self) -> Any:
         given = self._was[0][1] if self._was else self._given_input
-        raw = Payload(raw=given.json)
-        return raw.value(self.program.takes) if self._is_at_hand else raw.data
+        return input_of(Payload(raw=given.json), self.program.takes)
 
     async def _checked(self, event: Event) -> Divergence | None:
         match event:

@@ -83,7 +83,7 @@ def ledger(ways: Ways | None = None) -> Workflow[Order, str]:
         if ways.fails and number == 1 and ctx.attempt == 1:
             raise ValueError("the scales are stuck")
 
-        cost = await call(price, {ways.argument: f"piece {number}"})
+        cost: int = await call(price, {ways.argument: f"piece {number}"})
         return cost + ways.plus
 
     @step

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from agents.testing import ScriptedModel, assistant_message
 
-from agentflow import Agent, Approval, MemoryJournal, Settings, Workflow, each, gather, step, tool
+from agentflow import Agent, Approval, Context, MemoryJournal, Settings, Workflow, each, gather, step, tool
 from agentflow.app import Fork, diff, fork, replay, run
 from agentflow.events import Event, OperationFinished, OperationStarted, RunStarted, StepFinished, StepStarted
 from agentflow.exceptions import DefinitionChanged, InputInvalid, ProjectError, UnknownName
@@ -62,8 +62,9 @@ async def sort(notes: list[Note]) -> Note | Long:
 
 
 @step
-async def tell(note: Note) -> str:
-    return await call(send, {"text": f"in all: {note.text}"})
+async def tell(note: Note, ctx: Context) -> str:
+    sent: str = await call(send, {"text": f"in all: {note.text}"})
+    return sent if ctx.input.pages == 1 else f"{ctx.input.pages} pages, {sent}"
 
 
 @step
@@ -139,10 +140,15 @@ async def test_other_values_go_on_from_there() -> None:
     started = (await journal.read("new"))[0]
     assert isinstance(started, RunStarted)
     assert started.forked["set"] == values
+    more = Fork(at="tell", values={"input.pages": 2}, run_id="more")
+    assert (await (await fork(mail, "new", more, settings=Settings(journal=journal)))).startswith(
+        "2 pages, sent"
+    )
+    for name in ("new", "more"):
+        assert (await replay(mail, journal, name)).divergence is None
     again = Fork(at="plan", values={"input.text": "bye", "input.pages": 3}, run_id="anew")
-    assert (
-        await (await fork(mail, "old", again, settings=Settings(journal=journal)))
-        == "sent in all: sent bye 0, sent bye 1"
+    assert await (await fork(mail, "old", again, settings=Settings(journal=journal))) == (
+        "3 pages, sent in all: sent bye 0, sent bye 1"
     )
 
 
@@ -245,7 +251,8 @@ async def test_a_write_that_was_under_way_beside_it_is_not_repeated() -> None:
 
     @step
     async def paying(number: int) -> str:
-        return await call(pay, {"amount": number})
+        paid: str = await call(pay, {"amount": number})
+        return paid
 
     @step
     async def slow(number: int) -> int:

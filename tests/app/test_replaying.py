@@ -328,7 +328,9 @@ def test_outcomes_that_are_changed_show_what_comes_of_them(recorded: list[Event]
         n for n, e in enumerate(recorded) if isinstance(e, OperationFinished) and e.result is not None
     )
     changed = list(recorded)
-    changed[index] = replace(recorded[index], result=Payload(raw=b"[]"))
+    ended = recorded[index]
+    assert isinstance(ended, OperationFinished)
+    changed[index] = replace(ended, result=Payload(raw=b"[]"))
 
     found = asyncio.run(replay_events(ledger(), changed)).divergence
 
