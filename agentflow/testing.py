@@ -154,10 +154,21 @@ def assert_replays(
 def _workflow_of(record: Record, events: Sequence[Event], file: str | None) -> Workflow[Any, Any]:
     started = events[0]
     assert isinstance(started, RunStarted)
-    if file is not None:
-        return load_file(file, None)
+    if file is None:
+        return find_project(_folder(record)).load(started.workflow)
 
-    return find_project(record.parent if isinstance(record, Path) else None).load(started.workflow)
+    path, colon, name = file.partition(":")
+    place = Path(path).resolve()
+    try:
+        project = find_project(place.parent)
+    except ProjectError:
+        project = None
+
+    return load_file(f"{place}{colon}{name}", project)
+
+
+def _folder(record: Record) -> Path | None:
+    return record.parent if isinstance(record, Path) else None
 
 
 class CrashingJournal:

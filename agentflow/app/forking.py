@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from agentflow.app.compose import Settings, check_run_id, compile_workflow, new_run_id
 from agentflow.app.handle import Run
-from agentflow.app.resuming import definition_of, load, refuse_changed, resume
+from agentflow.app.resuming import definition_of, load, refuse_obstacles, resume
 from agentflow.app.values import changed
 from agentflow.engine.recovery import line_of
 from agentflow.engine.replaying import Replayer
@@ -44,9 +44,6 @@ async def fork(
     Raises `UnknownName`, `ProjectError`, `InputInvalid` for values that do not fit, and `DefinitionChanged`.
     """
     events = await load(settings.journal, run_id)
-    if definition_of(events).digest != workflow.digest:
-        refuse_changed(workflow, run_id, events, migrate=migrate)
-
     new = check_run_id(wanted.run_id) or new_run_id(workflow.name)
     assert settings.journal is not None
     if await settings.journal.read(new):
@@ -55,6 +52,8 @@ async def fork(
         )
 
     forked = await history(workflow, run_id, events, wanted, new)
+    # Whatever is in the way is told before there is a new run.
+    refuse_obstacles(workflow, new, forked, settings, migrate=migrate)
     await settings.journal.append(new, forked, durable=True)
     return await resume(workflow, new, settings=settings, migrate=migrate)
 

@@ -58,6 +58,14 @@ async def resume(
     return handle_of(workflow, runner, settings, lease)
 
 
+def refuse_obstacles(
+    workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], settings: Settings, *, migrate: bool
+) -> None:
+    """Raise what `resume` would raise for a run of these events; nothing is written."""
+    _recovered(workflow, run_id, events, settings, migrate=migrate)
+    refuse_unpriced(workflow, settings)
+
+
 def _recovered(
     workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], settings: Settings, *, migrate: bool
 ) -> Runner:

@@ -95,10 +95,10 @@ def _test(
     again = f"agentflow freeze {started.run}" + (
         f" --output {output}" if output else f" > tests/test_{name}.py"
     )
-    asked, given = _workflow(started, file, folder)
+    given = _workflow(started, file, folder)
     last: Any = events[-1]
     result = last.output.data if last.type == "run.finished" else None
-    needs_path = kept is not None or "Path(" in asked + given
+    needs_path = kept is not None or "Path(" in given
     record = (
         f'RECORD = Path(__file__).parent / "recordings" / "{kept.name}"'
         if kept is not None
@@ -115,7 +115,6 @@ def _test(
             '"""',
             "",
             *imports,
-            *([asked] if asked else []),
             "",
             record,
             f"PATH = {_literal(path_of(events))}",
@@ -130,15 +129,15 @@ def _test(
     )
 
 
-def _workflow(started: RunStarted, file: str | None, folder: Path) -> tuple[str, str]:
-    """What the test says of where its workflow is: an import, and an argument; nothing where the project knows it by name."""
+def _workflow(started: RunStarted, file: str | None, folder: Path) -> str:
+    """The argument that says where the workflow is; nothing where the project knows it by name."""
     named = file or started.attributes.get("workflow_file")
     if named is None:
-        return "", ""
+        return ""
 
     path, colon, name = named.partition(":")
     place = Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
-    return "", f'workflow_file=f"{{Path(__file__).parent}}/{place}{colon}{name}", '
+    return f"workflow_file=str(Path(__file__).parent / {place!r}) + {colon + name!r}, "
 
 
 def _literal(value: Any) -> str:

@@ -353,3 +353,36 @@ async def test_two_runs_of_other_inputs_part_at_the_input() -> None:
     assert same.same
     assert same.first is None
     assert isinstance(old[2], StepFinished)
+
+
+async def test_what_cannot_go_on_leaves_no_run_behind() -> None:
+    """A definition that no longer has what is open there is refused before anything is written."""
+    journal = MemoryJournal()
+    settings = Settings(journal=journal)
+    await recorded(journal)
+    short = Workflow("mail", start=plan, end=sort, edges=[plan >> each(post) >> sort])
+
+    with pytest.raises(DefinitionChanged):
+        await fork(short, "old", Fork(at="tell", run_id="new"), settings=settings, migrate=True)
+
+    assert await journal.read("new") == []
+
+
+async def test_a_fork_replays_with_the_names_that_its_past_was_made_with() -> None:
+    """Steps that say which run they are in say it as they did then."""
+
+    @step
+    async def name(number: int, ctx: Context) -> str:
+        return ctx.run_id
+
+    @step
+    async def names(first: str, ctx: Context) -> str:
+        return f"{first}, {ctx.run_id}"
+
+    flow = Workflow("flow", start=name, end=names, edges=[name >> names])
+    journal = MemoryJournal()
+    settings = Settings(journal=journal)
+    await run(flow, 1, run_id="old", settings=settings)
+
+    assert await (await fork(flow, "old", Fork(at="names", run_id="new"), settings=settings)) == "old, new"
+    assert (await replay(flow, journal, "new")).divergence is None

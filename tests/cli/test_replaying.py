@@ -148,3 +148,18 @@ def test_a_test_is_written_beside_its_record(project: Path, launch: Launcher) ->
     refused = launch("freeze", "r1")
     assert refused.code == 1
     assert "does not go the same way even now" in refused.err
+
+
+def test_a_frozen_run_of_a_workflow_file_finds_it_from_where_the_test_is(
+    project: Path, launch: Launcher
+) -> None:
+    """Also one outside of `workflows/`."""
+    (project / "own").mkdir()
+    (project / "own" / "adding.py").write_text(SUMS, encoding="utf-8")
+    file = "own/adding.py:sums"
+    assert launch("run", "sums", "numbers=[1]", "--workflow-file", file, "--run-id", "w1").code == 0
+
+    assert launch("freeze", "w1", "--output", "tests/test_it.py").code == 0
+
+    assert "'../own/adding.py'" in (project / "tests" / "test_it.py").read_text(encoding="utf-8")
+    assert run_pytest(project) == (0, "1 passed")
