@@ -83,10 +83,19 @@ async def replay_program(
     """Execute a run again, with a workflow as it was compiled; see `replay`."""
     started = events[0]
     assert isinstance(started, RunStarted)
-    objects = {"models": lambda: _pool(program, events)}
+    pools: list[Any] = []
+
+    def pool() -> Any:
+        pools.append(_pool(program, events))
+        return pools[-1]
+
+    objects = {"models": pool}
     replayer = Replayer(program, started.run, root=root or Path.cwd(), contents=contents, objects=objects)
     with no_network(), stand_ins():
         divergence = await replayer.replay(events)
+
+    for made in pools:
+        await made.aclose()
 
     state = replayer.state
     return Replayed(

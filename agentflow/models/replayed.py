@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentflow.context import current, restored
 from agentflow.events import ErrorInfo, Event, OperationStarted, StepFailed, StepStarted
@@ -16,6 +17,11 @@ from agentflow.models.catalog import ModelRef
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import Model, ModelResponse, TResponseStreamEvent
 from agentflow.tools import Tool
+
+if TYPE_CHECKING:
+    from agents.mcp import MCPServer
+
+_is_replayed: ContextVar[bool] = ContextVar("agentflow_servers_replayed", default=False)
 
 
 class RecordedPool(ModelPool):
@@ -28,7 +34,8 @@ class RecordedPool(ModelPool):
         super().__init__(environ)
         self._own, self._listed = own, Listed(events)
         self._known: dict[str, McpServer] = {}
-        self._given: dict[tuple[str, str], dict[str, str]] = {}
+        self._given: dict[tuple[str, int], dict[str, str]] = {}
+        self._replaced: list[MCPServer] = []
 
     def _made(self, ref: ModelRef) -> Model:
         return _Unasked(ref)
@@ -39,26 +46,61 @@ class RecordedPool(ModelPool):
                 f"two MCP servers are named `{server.name}`", hint="give each a name of its own"
             )
 
+        step, shown, given = self._offered()
+        found = [name for name in shown if self._is_of(server, name, given)]
+        given.update(dict.fromkeys(found, server.name))
+        return [self._tool(server, name, shown[name], step) for name in found]
+
+    async def connect(self, server: MCPServer) -> None:
+        """Nothing is connected: the SDK is given the tools that no other server has offered."""
+        step, shown, given = self._offered()
+        found = [name for name in shown if self._is_free(server.name, name, given)]
+        given.update(dict.fromkeys(found, server.name))
+        listed = [self._listed_tool(name, step) for name in found]
+        known = server.list_tools
+
+        async def list_tools(*arguments: Any, **options: Any) -> Any:
+            # Another run in this process may use the same object, and that one is connected.
+            return listed if _is_replayed.get() else await known(*arguments, **options)
+
+        _is_replayed.set(True)
+        server.list_tools = list_tools  # type: ignore[method-assign]
+        self._replaced.append(server)
+
+    async def aclose(self) -> None:
+        for server in self._replaced:
+            vars(server).pop("list_tools", None)
+
+        self._replaced.clear()
+        await super().aclose()
+
+    def _offered(self) -> tuple[str, dict[str, Mapping[str, Any]], dict[str, str]]:
+        """The step at hand, the tools that its models were shown, and which server was given which of them."""
         context = current()
         if context is None:
-            return []
+            return "", {}, {}
 
         shown = self._listed.shown(context.step)
         if not shown and (error := self._listed.error(context.step, context.attempt)) is not None:
             # It could not be connected then, or listed what cannot be used: before any model was asked.
             raise restored(error)
 
-        given = self._given.setdefault((context.step, str(context.attempt)), {})
-        found = [name for name in shown if self._is_of(server, name, given)]
-        given.update(dict.fromkeys(found, server.name))
-        return [self._tool(server, name, shown[name], context.step) for name in found]
+        return context.step, shown, self._given.setdefault((context.step, context.attempt), {})
+
+    def _is_free(self, server: str, name: str, given: Mapping[str, str]) -> bool:
+        is_own = name in self._own or name.startswith("transfer_to_")
+        return not is_own and given.get(name, server) == server
+
+    def _listed_tool(self, name: str, step: str) -> Any:
+        # Imported here: the MCP client costs another half second.
+        from mcp_types import Tool as Described
+        from mcp_types import ToolAnnotations
+
+        hints = ToolAnnotations(read_only_hint=self._listed.is_read(step, name))
+        return Described(name=name, description="", input_schema={"type": "object"}, annotations=hints)
 
     def _is_of(self, server: McpServer, name: str, given: Mapping[str, str]) -> bool:
-        if (
-            name in self._own
-            or name.startswith("transfer_to_")
-            or given.get(name, server.name) != server.name
-        ):
+        if not self._is_free(server.name, name, given):
             return False
 
         if name in {_plain(server.prefix + said) for said in server.tools}:
