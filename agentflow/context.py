@@ -14,7 +14,7 @@ from agentflow import exceptions
 from agentflow.events import ErrorInfo, Payload
 from agentflow.path import Step
 
-OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings"]
+OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings", "guardrail"]
 T = TypeVar("T")
 
 
@@ -231,7 +231,7 @@ async def operation(
 
 
 async def effect(
-    kind: Literal["chat", "tool"],
+    kind: Literal["chat", "tool", "guardrail"],
     name: str,
     work: Callable[[Operation], Awaitable[T]],
     restore: Callable[[Outcome], T],

@@ -1,4 +1,4 @@
-"""Text embedding on the CPU: MiniLM with int8 weights, run by onnxruntime without torch."""
+"""Text embedding: what any encoder does, and the one that is always there, MiniLM with int8 weights on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agentflow.exceptions import MissingExtra
 
@@ -27,9 +27,28 @@ _PACKAGES = {
 _MAX_TOKENS = 256  # what the model was trained with; longer texts are cut
 
 
+class TextEncoder(Protocol):
+    """Turns texts into vectors whose dot product is their similarity. May be used from many threads.
+
+    `name` says which model that is: vectors of one name can be compared with each other, and with no others.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimension(self) -> int:
+        """The numbers of a vector; an encoder behind a server may have to ask it."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One row a text, float32 of shape (n, `dimension`), each of length 1."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """Turns texts into vectors whose dot product is their similarity. May be used from many threads."""
+    """MiniLM run by onnxruntime, without torch. Turns texts into vectors whose dot product is their similarity. May be used from many threads."""
 
     session: Any = field(repr=False)
     tokenizer: Any = field(repr=False)

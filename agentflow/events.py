@@ -9,13 +9,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, cast
 
-from agentflow.exceptions import JournalDamaged
+from agentflow.exceptions import JournalDamaged, JournalVersion
 from agentflow.secrets import redact, redact_bytes
 from agentflow.spec import Retry
 
 Json = Any
 Verdict = Literal["done", "retry", "fail"]
 VERDICTS: tuple[Verdict, ...] = ("done", "retry", "fail")
+# How the hashes of new runs are chained; each run keeps to what it was begun with.
+CHAIN = 2
 _ALIVE, _UNREAD = object(), object()
 
 
@@ -142,8 +144,14 @@ class ErrorInfo:
     base: str = ""
 
 
+class _Sealed:
+    """Room for the digest of an event as it was written, which is no part of what the event says."""
+
+    __slots__ = ("_digest",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(_Sealed):
     """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run."""
 
     type: ClassVar[str]
@@ -155,10 +163,11 @@ class Event:
 class RunStarted(Event):
     """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
 
-    `nonce` is a random number in hex: what must not be guessed from outside is made of it. `forked` is set where the run
-    went off from another one: `from` names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs
-    that did the events up to here, each with the number of the last one, and `set` holds the values that were changed:
-    `changed` numbers the events with such an output, and `was` holds earlier inputs, each with the last event it held for.
+    `nonce` is a random number in hex: what must not be guessed from outside is made of it. `chain` says how the hashes
+    of the run are chained; version 0.1.0 knew one way, and did not say so. `forked` is set where the run went off from
+    another one: `from` names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs that did the
+    events up to here, each with the number of the last one, and `set` holds the values that were changed: `changed` numbers
+    the events with such an output, and `was` holds earlier inputs, each with the last event it held for.
     """
 
     type: ClassVar[str] = "run.started"
@@ -172,6 +181,7 @@ class RunStarted(Event):
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     bound: Json = None
     nonce: str = ""
+    chain: int = 1
     forked: Json = None
 
 
@@ -437,7 +447,8 @@ def _encode_value(value: Any) -> bytes:
     return _compact_json(value)
 
 
-_PAYLOADS = {"input", "output", "request", "result", "subject"}
+# The fields that hold payloads.
+PAYLOADS = frozenset({"input", "output", "request", "result", "subject"})
 _scan = json.JSONDecoder().raw_decode
 
 
@@ -449,7 +460,7 @@ def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) ->
     try:
         data: dict[str, Any] = {}
         for name, value, text in _fields_of(raw.decode()):
-            data[name] = Payload(raw=load(value) or text.encode()) if name in _PAYLOADS else value
+            data[name] = Payload(raw=load(value) or text.encode()) if name in PAYLOADS else value
 
         kind = EVENTS[data.pop("type")]
         if "error" in data:
@@ -472,9 +483,42 @@ def _fields_of(text: str) -> Iterator[tuple[str, Json, str]]:
         raise ValueError("it does not end as an event does")
 
 
-def chained(previous: bytes, encoded: bytes) -> bytes:
-    """The hash of an event: SHA-256 over the hash of the one before it and its own canonical JSON."""
-    return hashlib.sha256(previous + encoded).digest()
+def chained(previous: bytes, encoded: bytes, chain: int = 1) -> bytes:
+    """The hash of an event that stands for all up to it, from the hash of the one before and its own canonical JSON.
+
+    Chain 1 hashes the two together. Chain 2 hashes the digest of the JSON, so that the chain can be followed without it.
+    """
+    if chain == 1:
+        return hashlib.sha256(previous + encoded).digest()
+
+    return linked(previous, hashlib.sha256(encoded).digest())
+
+
+def linked(previous: bytes, digest: bytes) -> bytes:
+    """The hash of an event in chain 2: SHA-256 over the hash of the one before and the digest of its canonical JSON."""
+    return hashlib.sha256(previous + digest).digest()
+
+
+def seal(event: Event, digest: bytes) -> None:
+    """Note the digest of an event's JSON as it was written: what is written anew may hide more, and differ."""
+    object.__setattr__(event, "_digest", digest)
+
+
+def seal_of(event: Event) -> bytes:
+    """The digest that was noted; empty where none was."""
+    return getattr(event, "_digest", b"")
+
+
+def chain_of(first: Event) -> int:
+    """How the hashes of a run are chained that begins with this event; raises `JournalVersion` for a way not known."""
+    chain = first.chain if isinstance(first, RunStarted) else 1
+    if chain not in (1, CHAIN):
+        raise JournalVersion(
+            f"the hashes of this run are chained in way {chain}; this agentflow knows up to {CHAIN}",
+            hint="upgrade agentflow",
+        )
+
+    return chain
 
 
 def retry_wait(policy: Retry, failures: int, chance: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,20 @@ class Problem:
         return f"{text}\n    hint: {self.hint}" if self.hint else text
 
 
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.5) -> list[str]:
+    """The names, three at most, that a misspelt one may stand for, the nearest first; `likeness` is from 0 to 1, for the same."""
+    # Imported here: difflib costs a few milliseconds that only an error needs.
+    from difflib import get_close_matches
+
+    return get_close_matches(name, list(known), n=3, cutoff=likeness)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question after the names nearest to a misspelt one; empty where none is near."""
+    near = nearest(name, known)
+    return f"did you mean {', '.join(f'`{n}`' for n in near)}?" if near else ""
+
+
 class DefinitionError(AgentflowError):
     """Raised when a workflow definition has problems; `problems` holds all of them."""
 
@@ -58,18 +72,11 @@ class UnknownName(ProjectError):
     """Raised when a workflow, step, run or tool is named that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Sequence[str]) -> None:
-        # Imported here: difflib costs a few milliseconds that only this error needs.
-        from difflib import get_close_matches
-
         self.kind, self.name = kind, name
-        self.nearest = get_close_matches(name, known, n=3, cutoff=0.5)
-        self.known = tuple(known)
-        near = ", ".join(f"`{n}`" for n in self.nearest)
+        self.nearest, self.known = nearest(name, known), tuple(known)
         some = ", ".join(f"`{n}`" for n in sorted(known)[:12])
-        hint = (
-            f"did you mean {near}?" if near else (f"there are: {some}" if some else f"there is no {kind} yet")
-        )
-        super().__init__(f"there is no {kind} `{name}`", hint=hint)
+        other = f"there are: {some}" if some else f"there is no {kind} yet"
+        super().__init__(f"there is no {kind} `{name}`", hint=did_you_mean(name, known) or other)
 
 
 class InputInvalid(AgentflowError):
@@ -267,3 +274,15 @@ class JournalDamaged(JournalError):
 
 class JournalVersion(JournalError):
     """Raised when the journal was written by a newer version of agentflow."""
+
+
+class TraceUnreadable(AgentflowError):
+    """Raised when spans that were given back cannot be read, or cannot be asked for."""
+
+
+class TraceNotFound(AgentflowError):
+    """Raised when whoever keeps traces does not have one, or not yet."""
+
+
+class HeadsUnusable(AgentflowError):
+    """Raised when a key, or the file that heads of runs are kept in, cannot be used."""

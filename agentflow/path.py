@@ -8,6 +8,8 @@ from types import GenericAlias
 from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
 
 from agentflow.exceptions import DefinitionError, Problem
+from agentflow.places import NOWHERE, Places
+from agentflow.places import Place as Place
 from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec
 from agentflow.typeref import short_name, type_name
 
@@ -19,16 +21,6 @@ B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
-
-
-class Place(NamedTuple):
-    """Where a step was defined."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.file else ""
 
 
 def caller(depth: int) -> Place:
@@ -44,7 +36,7 @@ class Path(Generic[In_contra, Out_co]):
         if not isinstance(other, Path):  # pyright: ignore[reportUnnecessaryIsInstance] - for those who run no checker
             raise _no_step(other)
 
-        return Chain(self, other)
+        return Chain(self, other, caller(2))
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         """The steps that receive what the path takes."""
@@ -97,11 +89,14 @@ class Step(Path[In_contra, Out_co]):
     ) -> None:
         self.name, self.takes, self.gives = name, takes, gives
         self.timeout, self.retry, self.budget = timeout, retry, budget
-        self.place = place or Place("", 0)
+        self.place = place or NOWHERE
+        # Where its parts stand, in a definition that is data.
+        self.parts: Places | None = None
 
     def on(self, case: type[T], *, at_most: int | None = None) -> Path[In_contra, T]:
         """The path that only outputs of type `case` follow; `at_most` bounds how often, for a cycle."""
-        return Case(self, case, at_most)
+        # None is a type as well, and must not be taken for "whatever comes".
+        return Case(self, type(None) if case is None else case, at_most)  # pyright: ignore[reportUnnecessaryComparison]
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         return (self,)
@@ -145,8 +140,8 @@ class Case(Path[In_contra, Out_co]):
 class Chain(Path[In_contra, Out_co]):
     """One path after another."""
 
-    def __init__(self, first: Path[Any, Any], then: Path[Any, Any]) -> None:
-        self.first, self.then = first, then
+    def __init__(self, first: Path[Any, Any], then: Path[Any, Any], place: Place) -> None:
+        self.first, self.then, self.place = first, then, place
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         path: Path[Any, Any] = self
@@ -295,26 +290,30 @@ def gather(*branches: Path[Any, Any]) -> Path[Any, Any]:
 
 
 class Wiring(NamedTuple):
-    """What a list of paths says: its steps by name, edges in order, steps that share a name, and the types of cases."""
+    """What a list of paths says: its steps by name, edges in order, steps that share a name, and the types of cases.
+
+    `places` are those of the edges, in the same order.
+    """
 
     steps: dict[str, Step[Any, Any]]
     edges: list[EdgeSpec]
     clashes: list[Step[Any, Any]]
     cases: dict[str, Any]
+    places: list[Place]
 
 
 def wire(paths: Sequence[Path[Any, Any]], ends: Sequence[Step[Any, Any]]) -> Wiring:
     """Flatten paths into steps and edges; an edge that is written twice counts once."""
-    wiring = Wiring({}, [], [], {})
+    wiring = Wiring({}, [], [], {}, [])
     seen: set[EdgeSpec] = set()
     todo: list[Path[Any, Any] | _Link] = list(reversed([*paths, *ends]))
     while todo:
         path = todo.pop()
         if isinstance(path, _Link):
-            _add_edges(wiring, seen, path.exit, path.entries)
+            _add_edges(wiring, seen, path)
         elif isinstance(path, Chain):
             # In the order written: the first part, the edge, then the rest. A stack, as chains can be long.
-            todo += [path.then, _Link(path.first.exit(), path.then.entries()), path.first]
+            todo += [path.then, _Link(path.first.exit(), path.then.entries(), path.place), path.first]
         elif isinstance(path, Case):
             _add_step(wiring, path.step)
         elif isinstance(path, Step):
@@ -329,6 +328,7 @@ def wire(paths: Sequence[Path[Any, Any]], ends: Sequence[Step[Any, Any]]) -> Wir
 class _Link(NamedTuple):
     exit: Exit
     entries: Sequence[Step[Any, Any]]
+    place: Place
 
 
 def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:
@@ -340,13 +340,18 @@ def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:
         wiring.clashes.append(step)
 
 
-def _add_edges(wiring: Wiring, seen: set[EdgeSpec], exit_: Exit, entries: Sequence[Step[Any, Any]]) -> None:
-    case = _case(wiring, exit_)
-    for target in entries:
-        edge = EdgeSpec(source=exit_.step.name, target=target.name, on=case, at_most=exit_.at_most)
-        if edge not in seen:
-            seen.add(edge)
-            wiring.edges.append(edge)
+def _add_edges(wiring: Wiring, seen: set[EdgeSpec], link: _Link) -> None:
+    end, case = link.exit, _case(wiring, link.exit)
+    for target in link.entries:
+        edge = EdgeSpec(source=end.step.name, target=target.name, on=case, at_most=end.at_most)
+        _add_edge(wiring, seen, edge, link.place)
+
+
+def _add_edge(wiring: Wiring, seen: set[EdgeSpec], edge: EdgeSpec, place: Place) -> None:
+    if edge not in seen:
+        seen.add(edge)
+        wiring.edges.append(edge)
+        wiring.places.append(place)
 
 
 def _case(wiring: Wiring, exit_: Exit) -> str | None:
@@ -363,6 +368,4 @@ def _add_slots(wiring: Wiring, seen: set[EdgeSpec], gather_: Gather[Any, Any]) -
         end = branch.exit()
         case = _case(wiring, end)
         edge = EdgeSpec(source=end.step.name, target=gather_.name, on=case, at_most=end.at_most, slot=slot)
-        if edge not in seen:
-            seen.add(edge)
-            wiring.edges.append(edge)
+        _add_edge(wiring, seen, edge, gather_.place)

@@ -25,10 +25,12 @@ from agentflow.tools import Tool
 from agentflow.workflow import Workflow
 
 if TYPE_CHECKING:
+    from agentflow.audit.heads import Heads
     from agentflow.models.pricing import Price
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"journal", "model", "prices", "workflows", "tools"}
+_KNOWN_SETTINGS = {"audit", "journal", "model", "prices", "stores", "workflows", "tools"}
+_AUDIT_SETTINGS = {"heads", "key"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,39 @@ class Project:
         """The journal of `AGENTFLOW_JOURNAL`, of the settings, or `traces/journal.db`."""
         url = environ.get("AGENTFLOW_JOURNAL") or str(self.settings.get("journal", DEFAULT_JOURNAL))
         return open_journal(url, self.root, read_only=read_only)
+
+    def heads_file(self, environ: Mapping[str, str] = os.environ) -> Path | None:
+        """Where heads of runs are kept: `AGENTFLOW_AUDIT_HEADS`, or `heads` of `[tool.agentflow.audit]`."""
+        named = environ.get("AGENTFLOW_AUDIT_HEADS") or self._audit("heads")
+        return self.root / named if named else None
+
+    def heads(self, environ: Mapping[str, str] = os.environ) -> Heads | None:
+        """Where heads of runs are kept, and the key that they are signed with; None where they are not to be kept."""
+        path, key = self.heads_file(environ), environ.get("AGENTFLOW_AUDIT_KEY") or self._audit("key")
+        if path is None and key:
+            raise ProjectError(
+                "a key is named to sign heads of runs with, but no file to keep them in",
+                hint="set `heads` in `[tool.agentflow.audit]`, or AGENTFLOW_AUDIT_HEADS",
+            )
+
+        if path is None:
+            return None
+
+        # Imported here: only where heads are kept.
+        from agentflow.audit.heads import Heads
+        from agentflow.audit.keys import signing_key
+
+        return Heads(path=path, key=signing_key(self.root / key) if key else None)
+
+    def _audit(self, name: str) -> str:
+        known: Any = self.settings.get("audit", {})
+        if not isinstance(known, dict) or set(known) - _AUDIT_SETTINGS:
+            raise ProjectError(
+                f"{self.root / 'pyproject.toml'}: `[tool.agentflow.audit]` has an unknown setting",
+                hint=f"settings are: {', '.join(sorted(_AUDIT_SETTINGS))}",
+            )
+
+        return str(known.get(name, ""))
 
     def names(self) -> list[str]:
         """The files that may hold workflows, by name, without loading them."""

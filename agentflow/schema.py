@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from agentflow.options import OPTIONS, NestedAgent
 from agentflow.spec import FORMAT, Budget, EdgeSpec, Flow, MapSpec, Retry, StepSpec, WorkflowSpec
 
 _PLAIN: dict[Any, dict[str, Any]] = {
@@ -26,7 +27,10 @@ def workflow_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "agentflow workflow",
         **_workflow(),
-        "$defs": {part.__name__: _part(part) for part in _PARTS},
+        "$defs": {
+            **{part.__name__: _part(part) for part in _PARTS},
+            **{part.__name__: _options(part) for part in dict.fromkeys((*OPTIONS.values(), NestedAgent))},
+        },
     }
 
 
@@ -52,9 +56,30 @@ def _part(kind: type[Any]) -> dict[str, Any]:
         known = {names.get(name, name): value for name, value in known.items()}
         needed = [names.get(name, name) for name in needed]
 
+    made = _object(kind, known, needed)
+    return {**made, "allOf": _by_kind()} if kind is StepSpec else made
+
+
+def _object(kind: type[Any], known: Mapping[str, Any], needed: Sequence[str]) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "object", "properties": known, "additionalProperties": False}
     summary = (kind.__doc__ or "").strip().partition("\n")[0]
-    return {"description": summary, **schema, "required": needed}
+    return {"description": summary, **schema, "required": list(needed)}
+
+
+def _options(kind: type[Any]) -> dict[str, Any]:
+    known = {name: _of(hint) for name, hint in get_type_hints(kind).items()}
+    return _object(kind, known, sorted(kind.__required_keys__))
+
+
+def _by_kind() -> list[dict[str, Any]]:
+    """What may stand in the options of a step hangs on its kind."""
+    return [
+        {
+            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+            "then": {"properties": {"options": _ref(part)}},
+        }
+        for kind, part in OPTIONS.items()
+    ]
 
 
 def _of(hint: Any) -> dict[str, Any]:
@@ -62,7 +87,7 @@ def _of(hint: Any) -> dict[str, Any]:
     if hint is WorkflowSpec:
         return {"$ref": "#"}
 
-    if is_dataclass(hint):
+    if is_dataclass(hint) or is_typeddict(hint):
         return _ref(hint)
 
     if origin is Literal:
@@ -71,7 +96,7 @@ def _of(hint: Any) -> dict[str, Any]:
     if origin in (Union, types.UnionType):
         return {"anyOf": [_of(member) for member in arguments]}
 
-    if origin is tuple:
+    if origin in (tuple, list):
         return {"type": "array", "items": _of(arguments[0])}
 
     if isinstance(origin, type) and issubclass(origin, Mapping):

@@ -120,6 +120,11 @@ def redact(text: str) -> str:
     return text if pattern is None else pattern.sub(lambda match: f"[secret {_known[match[0]]}]", text)
 
 
+def has_secrets() -> bool:
+    """Whether any secret is known, and so could have to be hidden."""
+    return _pattern is not None
+
+
 def has_hidden(data: bytes) -> bool:
     """Whether a secret was taken out of `data`, which `redact_bytes` gave."""
     return _pattern is not None and b"[secret " in data

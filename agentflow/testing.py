@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from agentflow.app import Decision, Pending, Replayed, Result, Settings, replay_events, run
 from agentflow.events import Event, Payload, RunStarted, StepStarted, decode
 from agentflow.exceptions import ProjectError
-from agentflow.journal import Journal, Lease, Pruned, Request, RunRow
+from agentflow.journal import Journal, Lease, Pruned, Request, RunRow, Trail
 from agentflow.journal.memory import MemoryJournal
 from agentflow.project import find_project, load_file
 from agentflow.workflow import Workflow
@@ -227,6 +227,9 @@ class CrashingJournal:
 
     async def head(self, run: str) -> str:
         return await self.inner.head(run)
+
+    async def trail(self, run: str) -> Trail | None:
+        return await self.inner.trail(run)
 
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
         return await self.inner.claim(run, owner, until)

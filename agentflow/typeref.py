@@ -6,7 +6,8 @@ import ast
 import builtins
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, Flag
 from functools import lru_cache
 from importlib import import_module
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +15,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 from agentflow.exceptions import ProjectError
 
 _SEQUENCES = (list, tuple, Sequence, Iterable)
+# What has items and is no list of them: text and mappings, and what can be gone through only once.
+_NO_LISTS = (str, bytes, bytearray, Mapping, Iterator)
 # Whole numbers may be given for real ones, and real ones for complex ones (PEP 484, "The numeric tower").
 _PROMOTED: dict[type, tuple[type, ...]] = {float: (int,), complex: (int, float)}
 _TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\]|,]|\s+|[^\s\[\]|,'"]+""")
@@ -43,6 +46,24 @@ def cases(type_: Any) -> tuple[Any, ...]:
 
     if get_origin(type_) in (Union, types.UnionType):
         return tuple(case for member in get_args(type_) for case in cases(member))
+
+    return (type_,)
+
+
+def values(type_: Any) -> tuple[Any, ...]:
+    """The members of a union, each value of a `Literal`, an enum or `bool` for itself, as far as there are only some."""
+    return tuple(single for member in cases(type_) for single in _singles(member))
+
+
+def _singles(type_: Any) -> tuple[Any, ...]:
+    if get_origin(type_) is Literal:
+        return tuple(Literal[value] for value in get_args(type_))
+
+    if type_ is bool:
+        return Literal[True], Literal[False]
+
+    if isinstance(type_, type) and issubclass(type_, Enum) and not issubclass(type_, Flag) and len(type_):
+        return tuple(Literal[member] for member in type_)
 
     return (type_,)
 
@@ -195,8 +216,12 @@ def assignable(source: Any, target: Any) -> bool:
     if len(members := cases(source)) > 1:
         return all(assignable(member, target) for member in members)
 
-    if len(members := cases(target)) > 1:
-        return any(assignable(source, member) for member in members)
+    wanted = cases(target)
+    if any(get_origin(member) is Literal for member in wanted) and len(members := values(source)) > 1:
+        return all(assignable(member, target) for member in members)
+
+    if len(wanted) > 1:
+        return any(assignable(source, member) for member in wanted)
 
     return _generic_fits(source, target)
 
@@ -270,6 +295,9 @@ def _arguments_fit(source: Any, target: Any, target_class: type) -> bool:
 def arguments_as(type_: Any, class_: type) -> tuple[Any, ...]:
     """What stands in the brackets of `class_` where a `type_` is seen as one; empty where nothing is known of it."""
     own, given = class_of(type_), get_args(type_)
+    if _is_typed_dict(_concrete(type_)):
+        own, given = dict, (str, Union[tuple(get_type_hints(type_).values()) or (Any,)])  # noqa: UP007 - built at run time
+
     if own is None or own is class_ or own.__module__ in ("builtins", "collections.abc"):
         # What a mapping gives one by one are its keys.
         keys = own is not None and issubclass(own, Mapping) and not issubclass(class_, Mapping)
@@ -314,8 +342,12 @@ def item_type(type_: Any) -> Any | None:
     if type_ is Any:
         return Any
 
+    if len(parts := cases(type_)) > 1:
+        items = [item_type(part) for part in parts]
+        return None if None in items else Union[tuple(items)]  # noqa: UP007 - built at run time from parts
+
     origin = class_of(type_)
-    if origin is None or issubclass(origin, (str, bytes, Mapping)) or not issubclass(origin, _SEQUENCES):
+    if origin is None or issubclass(origin, _NO_LISTS) or not issubclass(origin, _SEQUENCES):
         return None
 
     members = [a for a in arguments_as(type_, Iterable) if a is not Ellipsis]

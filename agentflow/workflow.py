@@ -9,12 +9,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from agentflow.bounds import Bound, above, below, least, worst_case
+from agentflow.bounds import Bound, above, below, least, least_of, worst_case
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
-from agentflow.path import In_contra, MapStep, Out_co, Path, Place, Step, Wiring, caller, wire
-from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec
+from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
+from agentflow.places import Key, Place, Places
+from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec, to_data
 from agentflow.steps.faults import (
+    idle_planners,
     prompt_problems,
     repeated_writes,
     tool_problems,
@@ -26,11 +28,13 @@ from agentflow.steps.function import FunctionStep
 from agentflow.steps.held import held_tools
 from agentflow.tools import Tool
 from agentflow.typeref import resolve_type, type_name
-from agentflow.validation import same_names, stalls, validate
+from agentflow.validation import CERTAIN, Doubts, same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_graph import Taint, arrivals, graph_of
 from agentflow.validation.flow_waivers import bad_waivers
 
+# Where an end is missing, or a workflow contains itself, no way can be weighed.
+_NO_WAY = {"AF101", "AF119"}
 _keeps: ContextVar[bool] = ContextVar("keeps", default=False)
 
 
@@ -46,6 +50,11 @@ def keeping_problems() -> Generator[None, None, None]:
         yield
     finally:
         _keeps.reset(token)
+
+
+def is_keeping() -> bool:
+    """Whether broken workflows are made all the same."""
+    return _keeps.get()
 
 
 class Workflow(Step[In_contra, Out_co]):
@@ -83,16 +92,13 @@ class Workflow(Step[In_contra, Out_co]):
         budget: Budget | None,
         description: str,
         allow: Sequence[Flow],
+        doubts: Doubts = CERTAIN,
+        places: Places | None = None,
     ) -> None:
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
         self.types = _types(self, wiring)
         own = tuple(wiring.steps.values())
-        if unusable := list(tool_problems((*own, *wiring.clashes))):
-            # What is no tool cannot be written down, and the spec is what the other checks look at.
-            problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *unusable]
-            raise DefinitionError(self.name, problems)
-
         self.spec = WorkflowSpec(
             name=self.name,
             start=ends[0],
@@ -105,44 +111,77 @@ class Workflow(Step[In_contra, Out_co]):
             budget=budget,
             allow=tuple(allow),
         )
-        self.places = {"": str(self.place)} | {step.name: str(step.place) for step in wiring.steps.values()}
+        self.places = places or _places_of(self, wiring)
         problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
-        problems += turn_problems(own)
-        problems += bad_waivers(self.spec, str(self.place))
+        problems += [*tool_problems((*own, *wiring.clashes)), *turn_problems(own)]
+        problems += bad_waivers(self.spec, self.places)
         clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
-        problems += validate(self.spec, self.types, self.places, unsure=unsure, clashes=clashes)
-        if not problems and budget is not None:
-            where = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
-            problems += below(least(self.spec), budget, where=where)
+        problems += validate(
+            self.spec, self.types, self.places, unsure=unsure, clashes=clashes, doubts=doubts
+        )
+        if not doubts.edges and not {problem.code for problem in problems} & _NO_WAY:
+            problems += self._too_little()
 
         inner = [problem for _, child in self.children() for problem in child.problems]
         self.problems: Sequence[Problem] = (*problems, *inner)
-        if self.problems and not _keeps.get():
+        if self.problems and not is_keeping():
             raise DefinitionError(self.name, self.problems)
 
     @classmethod
     def of_steps(
-        cls, spec: WorkflowSpec, steps: Mapping[str, Step[Any, Any]], place: Place
+        cls,
+        spec: WorkflowSpec,
+        steps: Mapping[str, Step[Any, Any]],
+        place: Place,
+        *,
+        cases: Mapping[str, Any] | None = None,
+        places: Places | None = None,
+        doubts: Doubts = CERTAIN,
     ) -> Workflow[Any, Any]:
-        """The workflow that `spec` describes, with `steps` for its step ids; checked like any other."""
+        """The workflow that `spec` describes, with `steps` for its step ids; checked like any other.
+
+        `cases` are the types of those that edges name, where they are known; `places` says where the parts of it stand.
+        """
         workflow = cls.__new__(cls)
-        cases = {e.on: resolve_type(e.on) for e in spec.edges if e.on is not None}
+        named = {e.on for e in spec.edges if e.on is not None}
+        types = {on: resolve_type(on) for on in named} if cases is None else dict(cases)
         # Ends that are not there are reported by the check, together with all else.
         first, last = steps.get(spec.start), steps.get(spec.end)
         takes = _written(spec.takes, first.takes if first else Any)
         gives = _written(spec.gives, last.gives if last else Any)
         Step.__init__(workflow, spec.name, takes=takes, gives=gives, place=place)
-        wiring = Wiring(dict(steps), list(spec.edges), [], cases)
-        ends = (spec.start, spec.end)
+        wiring = Wiring(dict(steps), list(spec.edges), [], types, [place] * len(spec.edges))
         workflow._assemble(  # noqa: SLF001 - the other way to make one
-            wiring, ends, budget=spec.budget, description=spec.description, allow=spec.allow
+            wiring,
+            (spec.start, spec.end),
+            budget=spec.budget,
+            description=spec.description,
+            allow=spec.allow,
+            doubts=doubts,
+            places=places,
         )
         return workflow
+
+    def _too_little(self) -> Iterator[Problem]:
+        """Budgets, of the workflow and of its steps, that are below what each run needs."""
+        if self.spec.budget is not None and self.spec.start in self.steps:
+            where = f"workflow `{self.name}`{self.places.said('budget')}"
+            yield from below(least(self.spec), self.spec.budget, where=where)
+
+        for step in self.spec.steps:
+            if step.budget is not None:
+                where = f"step `{step.id}`{self.places.said('steps', step.id, 'budget')}"
+                yield from below(least_of(step), step.budget, where=where)
 
     @property
     def digest(self) -> str:
         """What names this definition: equal digests mean equal graphs, prompts and limits."""
         return self.spec.digest
+
+    @cached_property
+    def data(self) -> Mapping[str, Any]:
+        """The spec as plain data, as it stands on the record of each run; not to be changed."""
+        return to_data(self.spec)
 
     def step_spec(self) -> StepSpec:
         """The workflow as a step of another."""
@@ -163,6 +202,9 @@ class Workflow(Step[In_contra, Out_co]):
 
     @cached_property
     def _flows(self) -> Sequence[Finding]:
+        if self.problems and not _has_ends(self.spec):
+            return []  # nothing flows where it is not known from where to where
+
         return flows(self.spec, self._labelled, self._named_tools)
 
     @cached_property
@@ -223,16 +265,23 @@ class Workflow(Step[In_contra, Out_co]):
         """What the check warns of: the flows that are not allowed, and those allowed that are not there."""
         found, places = self.flows(), dict(_places(self, ""))
         open_ = [finding.problem(places.get(finding.step, "")) for finding in found if not finding.waived]
-        return [*open_, *unused_waivers(self.spec, found), *self._unsound()]
+        # What a broken workflow seems to allow for nothing may come about once it is mended.
+        unused = unused_waivers(self.spec, found) if not self.problems else []
+        return [*open_, *unused, *self._unsound()]
 
     def _unsound(self) -> Iterator[Problem]:
         """Warnings of the graph and of its steps: what may go wrong, and what is there for nothing."""
         place = f"workflow `{self.name}`" + (f" ({self.place})" if str(self.place) else "")
-        yield from unread_fields(self.steps[self.spec.start], tuple(_bodies(self)), place)
+        if self.spec.start in self.steps:
+            yield from unread_fields(_first(self), tuple(_bodies(self)), place)
+
         yield from same_names(self.spec, str(self.place))
         for workflow in (self, *_below(self)):
-            yield from stalls(workflow.spec, workflow.types, workflow.places)
+            if not self.problems:  # where branches meet as they must not, any join may seem to wait
+                yield from stalls(workflow.spec, workflow.types, workflow.places)
+
             yield from repeated_writes(tuple(workflow.steps.values()))
+            yield from idle_planners(tuple(workflow.steps.values()))
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""
@@ -240,6 +289,19 @@ class Workflow(Step[In_contra, Out_co]):
             body = step.body if isinstance(step, MapStep) else step
             if isinstance(body, Workflow):
                 yield name, body
+
+
+def _has_ends(spec: WorkflowSpec) -> bool:
+    """Whether the start and the end are there, of the workflow and of all inside of it."""
+    ids = {step.id for step in spec.steps}
+    return {spec.start, spec.end} <= ids and all(_has_ends(s.workflow) for s in spec.steps if s.workflow)
+
+
+def _first(workflow: Workflow[Any, Any]) -> Step[Any, Any]:
+    """The step that gets what a workflow is given, inside of however many workflows."""
+    step = workflow.steps[workflow.spec.start]
+    body = step.body if isinstance(step, MapStep) else step
+    return _first(body) if isinstance(body, Workflow) and body.spec.start in body.steps else step
 
 
 def _bodies(workflow: Workflow[Any, Any]) -> Iterator[Step[Any, Any]]:
@@ -271,6 +333,14 @@ def _places(workflow: Workflow[Any, Any], prefix: str) -> Iterator[tuple[str, st
     yield from ((prefix + name, str(step.place)) for name, step in workflow.steps.items())
     for name, child in workflow.children():
         yield from _places(child, f"{prefix}{name}/")
+
+
+def _places_of(workflow: Workflow[Any, Any], wiring: Wiring) -> Places:
+    """Where the parts of a definition in Python stand: its steps, and the lines of its edges."""
+    known: dict[Key, Place] = {(): workflow.place}
+    known |= {("steps", step.name): step.place for step in wiring.steps.values()}
+    known |= {("edges", n): place for n, place in enumerate(wiring.places)}
+    return Places(known)
 
 
 def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from agentflow.cli.commands import app
 
@@ -34,9 +35,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_commands_of_the_readme_exist() -> None:
     """Each `agentflow COMMAND` in the README is a command of the launcher."""
-    known = {
-        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
-    }
+    known = set(vars(get_command(app))["commands"])
     named = {
         line.split()[1]
         for block in _blocks("sh")

@@ -44,5 +44,5 @@ async def submit_form(url: str, values: dict[str, str]) -> list[Evidence]:
     return await _submit("the answer to the form", url, values, submit=True)
 
 
-# Steered step by step, the browser may look but not send: sending is `submit_form`, which a person approves.
-actions = browser_tools(lambda: BrowserSession(run_browser(REACH), read_only=True))
+# Steered step by step, the browser sends only what a person has seen and approved, request by request.
+actions = browser_tools(lambda: BrowserSession(run_browser(REACH), writes="ask"))

@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 from agentflow.exceptions import AddressRefused, FileUnreadable
-from agentflow.toolkit.sandbox import CodeResult, Sandbox
+from agentflow.toolkit.sandbox import CodeResult, EngineName, Sandbox, described
 from agentflow.tools import tool
 
 ROOT = Path(__file__).resolve().parents[1]
 _LARGEST = 20_000_000
-_sandbox = Sandbox()
+# `auto`, the default, takes CPython with pandas where this machine can shut it in, else a small interpreter.
+_ENGINE = cast("EngineName", os.environ.get("AGENTFLOW_SANDBOX", "auto"))
+_sandbox = Sandbox(engine=_ENGINE)
+# Tables may be private: no program of another tool sees what one left. And a program alone gives its table again.
+_tables = Sandbox(engine=_ENGINE, keeps=False)
 
 
 @tool(effect="none", returns="untrusted", timeout=30)
+@described(
+    "Run a Python program and return the value of its last expression, what it printed, and the files it left.",
+    _sandbox,
+)
 async def run_python(code: str) -> CodeResult:
-    """Run a Python program and return the value of its last expression and what it printed.
-
-    The last line must be an expression: its value is the result, as JSON, at most 64,000 characters long.
-    There are: most of the language, and the modules base64, bisect, collections, copy, csv, dataclasses, datetime,
-    decimal, functools, hashlib, itertools, json, math, random, re, time, typing, unicodedata.
-    There are not: other modules (no statistics, numpy, pandas, io or string), class inheritance, `yield`, files,
-    network, input. Each run is fresh and keeps nothing. Limits: 10 seconds, 256 MB.
-    """
     return await _sandbox.run(code)
 
 
 @tool(effect="read", returns="untrusted", private=True, timeout=30)
+@described(
+    "Run a Python program on a table; the variable `data` holds the CSV text of the file at `path`.\n\n"
+    "Read it with `csv.DictReader(data.splitlines())`: every value is text, so turn numbers into `float` first.",
+    _tables,
+)
 async def run_on_table(code: str, path: str) -> CodeResult:
-    """Run a Python program on a table; the variable `data` holds the CSV text of the file at `path`.
-
-    Read it with `csv.DictReader(data.splitlines())`: every value is text, so turn numbers into `float` first.
-    The last line must be an expression: its value is the result. What else there is and is not, is the same
-    as for `run_python`.
-    """
-    return await _sandbox.run(code, data={"data": table_text(path)})
+    return await _tables.run(code, data={"data": table_text(path)})
 
 
 def _folders() -> list[Path]:

@@ -1,4 +1,4 @@
-"""File search of this project: which folder is searched, and how its first indexing is shown."""
+"""File search of this project: which store is searched, and how its first indexing is shown."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from agentflow.context import current
 from agentflow.evidence import Evidence
-from agentflow.toolkit.files import FileSearch, index_path
+from agentflow.project import find_project
+from agentflow.toolkit.files import FileSearch, index_path, stores_of
 from agentflow.tools import tool
 
 ROOT = Path(__file__).resolve().parents[1]
-# Set `AGENTFLOW_FILES` to search in another folder, relative to this project or absolute.
-FOLDER = ROOT / os.environ.get("AGENTFLOW_FILES", "workflows/samples/handbook")
+STORE = "handbook"  # of `[tool.agentflow.stores]` in pyproject.toml
 _PAUSE = 0.5  # seconds between two lines of progress
 _shown = float("-inf")
 
@@ -27,7 +27,17 @@ def show_progress(done: int, total: int, what: str) -> None:
         run.stream(f"indexing {done}/{total} {what}\n" if total else f"{what}\n")
 
 
-_search = FileSearch(FOLDER, index=index_path(ROOT, FOLDER), trust="trusted", progress=show_progress)
+def search_here() -> FileSearch:
+    """The search in the store, or in the folder that `AGENTFLOW_FILES` names, relative to this project or absolute."""
+    other = os.environ.get("AGENTFLOW_FILES")
+    if other is None:
+        return stores_of(find_project(ROOT).settings, ROOT, progress=show_progress)[STORE]
+
+    folder = ROOT / other
+    return FileSearch(folder, index=index_path(ROOT, folder), trust="trusted", progress=show_progress)
+
+
+_search = search_here()
 
 
 @tool(effect="read", returns="trusted", private=True, timeout=120)

@@ -14,6 +14,7 @@ from agentflow.app.handle import Run as Run
 from agentflow.app.inputs import coerce_input as coerce_input
 from agentflow.app.outside import cancel as cancel
 from agentflow.app.outside import is_due as is_due
+from agentflow.app.outside import keep_head as keep_head
 from agentflow.app.outside import waiting_in as waiting_in
 from agentflow.app.replaying import Replayed as Replayed
 from agentflow.app.replaying import replay as replay

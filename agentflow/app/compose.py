@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from agentflow.app.handle import Approver, Run
 from agentflow.app.inputs import coerce_input
 from agentflow.app.lease import Lease
+from agentflow.audit.heads import Heads
 from agentflow.bounds import COUNTS, Bound
 from agentflow.engine.budget import price_hint
 from agentflow.engine.graph import Program, bind
@@ -22,7 +23,7 @@ from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
-from agentflow.spec import WorkflowSpec, steps_in, to_data
+from agentflow.spec import WorkflowSpec, steps_in
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
@@ -36,6 +37,7 @@ class Settings:
     """What a run is given beside its definition and input.
 
     `prices` are of models that the price list does not know, or that cost something else here: `Price` by model name.
+    `heads` is where the head of the run is kept at each end, pause and resumption, beside the journal.
     """
 
     journal: Journal | None = None
@@ -46,6 +48,7 @@ class Settings:
     observers: Sequence[Observer] = ()
     approver: Approver | None = None
     scope: Scope | None = None
+    heads: Heads | None = None
 
 
 _programs: WeakKeyDictionary[Workflow[Any, Any], Program] = WeakKeyDictionary()
@@ -100,7 +103,7 @@ def run(
         checked,
         VERSION,
         dict(attributes or {}),
-        to_data(workflow.spec),
+        workflow.data,
         bound_data(workflow.bound),
         nonce=secrets.token_hex(8),
     )
@@ -122,7 +125,7 @@ def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, le
     def check(tool: str, result: Any) -> None:
         check_result(workflow, tool, result)
 
-    return Run(runner, lease, approver=settings.approver, check=check)
+    return Run(runner, lease, approver=settings.approver, check=check, heads=settings.heads)
 
 
 def check_result(workflow: Workflow[Any, Any], tool: str, result: Any) -> None:

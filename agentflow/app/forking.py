@@ -14,9 +14,9 @@ from agentflow.app.values import changed
 from agentflow.engine.recovery import line_of
 from agentflow.engine.replaying import Replayer
 from agentflow.engine.state import where_of
-from agentflow.events import Event, OperationFinished, OperationStarted, RunStarted, StepStarted, chained
+from agentflow.events import Event, OperationFinished, OperationStarted, RunStarted, StepStarted
 from agentflow.exceptions import ProjectError, UnknownName
-from agentflow.journal import canonical
+from agentflow.journal import hashes_of
 from agentflow.workflow import Workflow
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ async def history(
     started = kept[0]
     assert isinstance(started, RunStarted)
     forked = {
-        "from": {"run": run_id, "seq": events[cut - 1].seq, "head": _head(before)},
+        "from": {"run": run_id, "seq": events[cut - 1].seq, "head": hashes_of(before)[-1].hex()},
         "at": at,
         "line": _line(run_id, started, len(before) + len(late)),
         "set": {place: _plain(value) for place, value in wanted.values.items()},
@@ -155,14 +155,6 @@ def _line(run_id: str, started: RunStarted, count: int) -> list[list[Any]]:
     earlier = line_of(started)
     doer = next((run for run, last in earlier if last >= count), run_id)
     return [*known, [doer, count]]
-
-
-def _head(events: Sequence[Event]) -> str:
-    head = b""
-    for event in events:
-        head = chained(head, canonical(event))
-
-    return head.hex()
 
 
 async def _refuse_other_way(workflow: Workflow[Any, Any], events: Sequence[Event], at: str) -> None:

@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 from agentflow.app import requests
 from agentflow.app.lease import Lease
 from agentflow.app.result import Decision, Pending, Result, pending_of, user_name
+from agentflow.audit.heads import Heads
 from agentflow.engine.notices import Delta
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
-from agentflow.events import Event, Verdict
+from agentflow.events import CHAIN, Event, Verdict, chain_of
+from agentflow.exceptions import HeadsUnusable
 from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
@@ -26,11 +28,18 @@ class Run(Generic[T]):
     """One run in this process. Await it for the output, or iterate `events()`; `result()` never raises for a failed run."""
 
     def __init__(
-        self, runner: Runner, lease: Lease, *, approver: Approver | None = None, check: Check | None = None
+        self,
+        runner: Runner,
+        lease: Lease,
+        *,
+        approver: Approver | None = None,
+        check: Check | None = None,
+        heads: Heads | None = None,
     ) -> None:
         self.id = runner.run_id
         self.runner = runner
         self._lease, self._approver, self._check = lease, approver, check
+        self._heads = heads
         self._task: asyncio.Task[Result[T]] | None = None
         self._left: set[str] = set()
         self._started = time.monotonic()
@@ -107,8 +116,26 @@ class Run(Generic[T]):
 
     async def _drive(self) -> Result[T]:
         async with self._lease.kept(self.runner):
+            if self.runner.history:
+                # As it was found: what was added since it was let go is told apart by this.
+                self._keep_head(await self.runner.journal.head(self.id), self.runner.history[-1].seq)
+
             state = await self.runner.drive()
             return await self._result(state)
+
+    def _keep_head(self, head: str, count: int) -> str:
+        """Have the head kept where that is wanted; says what became of it, as a run is not to end for that."""
+        if self._heads is None or not head:
+            return ""
+
+        chain = chain_of(self.runner.history[0]) if self.runner.history else CHAIN
+        workflow = self.runner.program.spec.name
+        try:
+            kept = self._heads.keep(run=self.id, workflow=workflow, count=count, head=head, chain=chain)
+        except HeadsUnusable as error:
+            return f"{error}; {error.hint}"
+
+        return f"head kept in {self._heads.path}" + (f", signed by key {kept.key}" if kept.key else "")
 
     async def _ask(self) -> bool:
         """Put what is waited for to the approver, until one answers; what it leaves for later is not asked again here."""
@@ -129,6 +156,7 @@ class Run(Generic[T]):
 
     async def _result(self, state: State) -> Result[T]:
         output = state.output.value(self.runner.program.gives) if state.output is not None else None
+        head = await self.runner.journal.head(self.id)
         return Result(
             run_id=self.id,
             status=state.status,
@@ -137,7 +165,8 @@ class Run(Generic[T]):
             step=self.runner.failed_step,
             usage=self.runner.ledger.used(),
             trace_id=hex_trace_id(self.id),
-            head=await self.runner.journal.head(self.id),
+            head=head,
+            kept=self._keep_head(head, self.runner.seq),
             seconds=time.monotonic() - self._started,
             pending=tuple(pending_of(w) for w in self.runner.waiting()) if state.status == "waiting" else (),
             cause=self.runner.causes.get(self.runner.failed_step),

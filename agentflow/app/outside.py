@@ -10,16 +10,19 @@ from agentflow.app.compose import Settings, runner_of
 from agentflow.app.lease import Lease
 from agentflow.app.result import user_name
 from agentflow.app.resuming import OVER, load, refuse_over
+from agentflow.audit.heads import Head, Heads
 from agentflow.engine.people import Waiting
 from agentflow.engine.recovery import recover
 from agentflow.engine.runner import Runner
-from agentflow.events import RunCancelled
+from agentflow.events import RunCancelled, RunStarted, chain_of
 from agentflow.exceptions import RunBusy
 from agentflow.journal import Journal
 from agentflow.workflow import Workflow
 
 
-async def cancel(journal: Journal, run_id: str, *, reason: str = "cancelled", by: str = "") -> None:
+async def cancel(
+    journal: Journal, run_id: str, *, reason: str = "cancelled", by: str = "", heads: Heads | None = None
+) -> None:
     """End a run for good, whoever drives it; returns once that is recorded, or was taken by the one that drives it.
 
     What is running is stopped: a tool that awaits something learns it at once, a plain function in a thread only at its end.
@@ -31,7 +34,23 @@ async def cancel(journal: Journal, run_id: str, *, reason: str = "cancelled", by
             return
 
         if await _cancelled_here(journal, run_id, reason, by):
+            if heads is not None:
+                await keep_head(journal, run_id, heads)
+
             return
+
+
+async def keep_head(journal: Journal, run_id: str, heads: Heads) -> Head:
+    """Have the head of a run kept as it is now; raises `JournalDamaged` where its events are not what was written."""
+    events = await load(journal, run_id)
+    first = events[0]
+    return heads.keep(
+        run=run_id,
+        workflow=first.workflow if isinstance(first, RunStarted) else "",
+        count=len(events),
+        head=await journal.head(run_id),
+        chain=chain_of(first),
+    )
 
 
 async def _cancelled_here(journal: Journal, run_id: str, reason: str, by: str) -> bool:

@@ -57,7 +57,10 @@ def pending_of(waiting: Waiting) -> Pending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(Generic[T]):
-    """How a run stands: `status` is done, failed, rejected, cancelled, interrupted or waiting."""
+    """How a run stands: `status` is done, failed, rejected, cancelled, interrupted or waiting.
+
+    `kept` says whether its head was kept beside the journal, where that was asked for.
+    """
 
     run_id: str
     status: str
@@ -70,6 +73,7 @@ class Result(Generic[T]):
     seconds: float
     pending: Sequence[Pending] = ()
     cause: BaseException | None = None
+    kept: str = ""
 
     def unwrap(self) -> T:
         """The output; raises what ended the run where it has none."""

@@ -17,7 +17,7 @@ from agentflow.engine.runner import Runner
 from agentflow.events import Event, RunMigrated, RunResumed, RunStarted
 from agentflow.exceptions import DefinitionChanged, ProjectError, UnknownName
 from agentflow.journal import Journal
-from agentflow.spec import Budget, WorkflowSpec, from_data, to_data
+from agentflow.spec import Budget, WorkflowSpec, from_data
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
@@ -86,7 +86,7 @@ def _recovered(
             hint="resume it with the definition that it was started with, or start a new run",
         )
 
-    runner.post(RunMigrated, digest=workflow.digest, spec=to_data(workflow.spec), changes=found)
+    runner.post(RunMigrated, digest=workflow.digest, spec=workflow.data, changes=found)
     return runner
 
 

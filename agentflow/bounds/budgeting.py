@@ -22,7 +22,8 @@ def below(least: Bound, budget: Budget | None, where: str = "budget") -> Iterato
     """AF130: limits that no run which ends well fits into; `least` is what such a run needs."""
     for name, limit, amount, words, unit in _limits(least, budget):
         needed = amount.value
-        if needed is not None and limit * unit < needed:
+        # A limit below 0 is wrong whatever is needed, and is said as that.
+        if needed is not None and 0 <= limit * unit < needed:
             yield Problem(
                 code="AF130",
                 what=f"its budget of {limit:g} {words} is below the {needed / unit:g} that every run needs ({amount.why})",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from agentflow.bounds.net import Net, Part
+from agentflow.bounds.rounds import rounds_of
 
 _SWEEPS = 4
 
@@ -79,10 +80,11 @@ class _Cycle:
     def count(self) -> None:
         before, first = self._before()
         after, across = self._after(), self._across()
+        rounds = rounds_of(self.net, self.part)
         for node in self.part.order:
             to, since = before[node], after[node]
-            most = (first[node] + self._sum(to), 1 + self._sum(since), 1 + across[self.net.place[node]])
-            self.entries.most[node] = min(most)
+            most = [first[node] + self._sum(to), 1 + self._sum(since), 1 + across[self.net.place[node]]]
+            self.entries.most[node] = min(*most, rounds.get(node, most[0]))
             self._explain(node, to & since or to or since)
 
     def _across(self) -> list[int]:

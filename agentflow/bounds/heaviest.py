@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from agentflow.bounds.entries import Entries, passes
 from agentflow.bounds.net import Net, Part
+from agentflow.bounds.walks import Effort, heaviest_walk
 
 Number = int | float
 _SWEEPS = 8
@@ -30,6 +31,7 @@ class Scales:
 
     def __init__(self, net: Net, entries: Entries) -> None:
         self.net, self.entries = net, entries
+        self.effort = Effort()
         self.carrier = {node: self._least_slot(node) for node in net.slots}
 
     def _least_slot(self, node: int) -> int:
@@ -43,7 +45,8 @@ class Scales:
         """The most that a run can weigh; `together` adds branches that run at the same time."""
         by_step = sum(w * times for w, times in zip(weight, self.entries.most, strict=True))
         runs = (_Weighing(self, weight, together=together, by_entry=way) for way in (True, False))
-        return min(by_step, *(weighing.run() for weighing in runs))
+        walk = heaviest_walk(self.net, weight, self.effort)
+        return min(by_step, *(weighing.run() for weighing in runs), by_step if walk is None else walk)
 
 
 class _Weighing:

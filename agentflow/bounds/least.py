@@ -15,14 +15,24 @@ from agentflow.spec import StepSpec, WorkflowSpec
 
 def least(spec: WorkflowSpec) -> Bound:
     """The least that any run which ends well uses of each, whatever its way; maps may have no items."""
-    why = f"the lightest way from `{spec.start}` to `{spec.end}`"
+    is_working = spec.step(spec.start).kind in EXECUTED
+    return _bound(
+        _needs(spec), f"the lightest way from `{spec.start}` to `{spec.end}`", is_working=is_working
+    )
+
+
+def least_of(step: StepSpec) -> Bound:
+    """The least that a visit of a step which ends well uses."""
+    return _bound(_visit(step), f"each visit of `{step.id}`", is_working=step.kind in EXECUTED)
+
+
+def _bound(needs: _Needs, why: str, *, is_working: bool) -> Bound:
     none = Amount(value=0, why="the embedded model uses none")
-    needs = _needs(spec)
     return Bound(
         steps=Amount(value=needs.steps, why=why),
         model_calls=Amount(value=needs.model_calls, why=why),
         tool_calls=Amount(value=0, why="a model may ask for none"),
-        parallel=Amount(value=1 if spec.step(spec.start).kind in EXECUTED else 0),
+        parallel=Amount(value=int(is_working)),
         tokens=none,
         usd=none,
         seconds=Amount(value=needs.seconds, why=why),
@@ -52,5 +62,6 @@ def _visit(step: StepSpec) -> _Needs:
 
     inner = _needs(step.workflow) if step.workflow is not None else _Needs()
     begun = 0 if step.kind == "gather" else 1
-    waited = float(step.options.get("seconds", 0)) if step.kind == "wait" else 0.0
+    seconds = step.options.get("seconds", 0) if step.kind == "wait" else 0
+    waited = float(seconds) if isinstance(seconds, int | float) else 0.0  # what is no number is told as that
     return _Needs(inner.steps + begun, inner.model_calls + least_calls(step), inner.seconds + waited)

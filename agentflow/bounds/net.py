@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agentflow.bounds.components import components
+from agentflow.digraph import components
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 
 # The case of an approval that was refused; what follows `always` does not get it.

@@ -27,6 +27,8 @@ def worst_case(
 ) -> Bound:
     """The most that any run can do of a workflow that was found to be sound.
 
+    Some run comes to it where steps come one after the other, and for loops, maps, joins and sub-workflows in one another. It
+    can be too much, never too little, where branches run in parallel in a cycle with several bounded edges, and in long cycles.
     Budgets are bounds as well, unless `with_budget` is False. `price` gives US dollars for tokens read and written, of the
     model that the run uses; without it, money is bounded by budgets only. `named` are the tools that functions name, by their
     `call`: how often they are called nobody knows.

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from agentflow import app
 from agentflow.app.resuming import OVER
-from agentflow.cli.definitions import events_of, opened
+from agentflow.cli.definitions import events_of, opened, project_here
 from agentflow.cli.output import DONE, FAILED, out, print_json
 from agentflow.journal import Journal, said_by
 
@@ -24,10 +24,11 @@ def cancel_run(run_id: str, reason: str, *, as_json: bool) -> int:
 async def _cancel(run_id: str, reason: str, *, as_json: bool) -> int:
     # Looked for first, so that no journal is made.
     await events_of(run_id)
+    heads = project_here().heads()
     async with opened() as journal:
         try:
             async with asyncio.timeout(PATIENCE):
-                await app.cancel(journal, run_id, reason=reason)
+                await app.cancel(journal, run_id, reason=reason, heads=heads)
                 status = await _end(journal, run_id)
         except TimeoutError:
             status = "asked"

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from rich.console import Console
 from rich.markup import escape
 
-from agentflow.app.assessment import Assessment, assess, models_of
+from agentflow.assessment import Assessment, assess, further, models_of
 from agentflow.bounds import COUNTS, Amount
 from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, WRONG_USE, err, error_data, out, plain, print_json
@@ -45,11 +46,13 @@ def check_workflows(name: str | None, file: str | None, wanted: Wanted) -> int:
     with keeping_problems():
         project, named, failures = _found(name, file)
 
-    found = {name: workflow for name, workflow in named.items() if not workflow.problems}
-    broken = [DefinitionError(w.name, w.problems) for w in named.values() if w.problems]
-    errors: list[AgentflowError] = [*failures, *broken]
     setting = cast("str | None", project.settings.get("model")) if project is not None else None
     model = str(choose(wanted.model, setting, os.environ))
+    found = {name: workflow for name, workflow in named.items() if not workflow.problems}
+    broken = [
+        DefinitionError(w.name, [*w.problems, *further(w, model)]) for w in named.values() if w.problems
+    ]
+    errors: list[AgentflowError] = [*failures, *broken]
     listed = asyncio.run(_listed(model, found.values())) if wanted.is_online else {}
     checked = [assess(workflow, model, listed=listed) for workflow in found.values()]
     _show(checked, errors, wanted, is_single=bool(name or file))
@@ -153,13 +156,13 @@ def _number(amount: Amount) -> str:
     return f"{amount.value:,.4g}" if isinstance(amount.value, float) else f"{amount.value:,}"
 
 
-def _print_problem(problem: Problem) -> None:
+def _print_problem(problem: Problem, to: Console = out) -> None:
     colour = _COLOURS[problem.severity]
-    out.print(
+    to.print(
         f"  [{colour}]{problem.severity} {problem.code}[/] {escape(problem.where)}: {escape(problem.what)}"
     )
     if problem.hint:
-        out.print(f"    [cyan]hint:[/] {escape(problem.hint)}")
+        to.print(f"    [cyan]hint:[/] {escape(problem.hint)}")
 
 
 def _print_error(error: AgentflowError) -> None:
@@ -172,9 +175,7 @@ def _print_error(error: AgentflowError) -> None:
 
     err.print(f"[red]✗[/] {escape(str(error).partition(':')[0])}")
     for problem in error.problems:
-        err.print(f"  [red]error {problem.code}[/] {escape(problem.where)}: {escape(problem.what)}")
-        if problem.hint:
-            err.print(f"    [cyan]hint:[/] {escape(problem.hint)}")
+        _print_problem(problem, err)
 
 
 def _data(checked: Assessment) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from agentflow.cli.arguments import (
     RunName,
     Statuses,
 )
+from agentflow.cli.indexing import index
 from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, hush, print_error
 from agentflow.exceptions import AgentflowError
 from agentflow.version import VERSION
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(index)
 
 
 def _print_version(wanted: bool) -> None:
@@ -394,6 +396,68 @@ def tools_call(
 
     trial = Trial(name=name, words=words or (), input_file=input_file, is_sure=yes)
     raise typer.Exit(call_tool(trial, Options(as_json=as_json, interactive=not no_input)))
+
+
+audit = typer.Typer(help="The audit trail: prove that it is what was written.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+
+
+@audit.command("verify")
+def audit_verify(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The run's id; see `agentflow runs`.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Each run of the journal, or of the file.")] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Spans in a file of OTLP/JSON, instead of the journal.")
+    ] = None,
+    jaeger: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Spans in the Jaeger whose page is there, instead of the journal."),
+    ] = None,
+    heads: Annotated[
+        Path | None, typer.Option(help="The file of kept heads to compare with; else that of the settings.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="The public key that the heads must be signed with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a trail is what was written: ends with 0 where it is, with 4 where it was forged or is incomplete."""
+    from agentflow.cli.auditing import Question, verify
+
+    question = Question(run=run, is_for_all=every, file=file, jaeger=jaeger, heads=heads, key=key)
+    raise typer.Exit(verify(question, as_json=as_json))
+
+
+@audit.command("head")
+def audit_head(run: RunName, as_json: AsJson = False) -> None:
+    """Print the head of a run: the hash that stands for all of its events."""
+    from agentflow.cli.signing import print_head
+
+    raise typer.Exit(print_head(run, as_json=as_json))
+
+
+@audit.command("sign")
+def audit_sign(run: RunName, as_json: AsJson = False) -> None:
+    """Add the head of a run to the file of kept heads, signed where a key is set."""
+    from agentflow.cli.signing import sign_head
+
+    raise typer.Exit(sign_head(run, as_json=as_json))
+
+
+@audit.command("keygen")
+def audit_keygen(
+    to: Annotated[
+        Path,
+        typer.Option("--out", help="Where to write it; the public key goes to the same name and `.pub`."),
+    ] = Path("agentflow-audit.pem"),
+    as_json: AsJson = False,
+) -> None:
+    """Make an Ed25519 key to sign heads of runs with."""
+    from agentflow.cli.signing import write_key
+
+    raise typer.Exit(write_key(to, as_json=as_json))
 
 
 def run_launcher() -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentflow import app
 from agentflow.events import Event, RunResumed, RunStarted
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
@@ -63,6 +62,8 @@ def definition_of(events: Sequence[Event], file: str | None = None) -> Definitio
 
 async def events_of(run_id: str) -> list[Event]:
     """The events of a run; looking for them makes no journal, nor writes to one."""
+    from agentflow import app  # loads the engine, which a check does without
+
     async with opened(read_only=True) as journal:
         return await app.load(journal, run_id)
 

@@ -17,7 +17,7 @@ from agentflow.events import ErrorInfo, Payload
 from agentflow.evidence import Answer, Evidence, fields_of
 from agentflow.exceptions import AgentflowError, DefinitionError, JournalError, RunError
 
-DONE, FAILED, WRONG_USE, WAITING, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USE, WAITING, UNPROVEN, INTERRUPTED = 0, 1, 2, 3, 4, 130
 EXIT_CODES = {"done": DONE, "waiting": WAITING, "interrupted": INTERRUPTED}
 
 

@@ -34,7 +34,7 @@ def marks_of(workflow: Workflow[Any, Any]) -> Marks:
     return Marks(
         untrusted=frozenset(path for path, step in steps.items() if _is_untrusted(step)),
         asking=frozenset(
-            path for path, step in steps.items() if any(t.needs_approval for t in held_tools(step))
+            path for path, step in steps.items() if any(t.labels.needs_approval for t in held_tools(step))
         ),
     )
 

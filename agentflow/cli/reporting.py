@@ -33,8 +33,8 @@ def report(
     words = [f"run {result.run_id}", result.status, f"{result.seconds:.1f} s", usage]
     err.print("\n[dim]" + escape("  ".join(filter(None, words))) + "[/]")
     err.print(f"[dim]{escape(_next_line(result))}[/]")
-    if delivery:
-        err.print(f"[dim]{escape(delivery)}[/]")
+    for line in filter(None, (result.kept, delivery)):
+        err.print(f"[dim]{escape(line)}[/]")
 
 
 def _next_line(result: app.Result[Any]) -> str:
@@ -58,6 +58,7 @@ def result_data(result: app.Result[Any], items: Sequence[Item]) -> dict[str, Any
         "usage": dict(result.usage),
         "trace_id": result.trace_id,
         "head": result.head,
+        "kept": result.kept,
         "seconds": round(result.seconds, 3),
         "step": result.step,
         "error": plain(result.error),

@@ -41,6 +41,7 @@ def settings_for(
         prices=project.prices if project is not None and "prices" in project.settings else {},
         root=project.root if project is not None else Path.cwd(),
         observers=[view] if view is not None else [],
+        heads=(project or Project(root=Path.cwd())).heads(),
         approver=asker(view) if options.interactive and view is not None and sys.stdin.isatty() else None,
     )
 

@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from agentflow.app.assessment import Assessment
+from agentflow.assessment import Assessment
 from agentflow.exceptions import AgentflowError, DefinitionError, Problem
 from agentflow.version import VERSION
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-_PLACE = re.compile(
-    r"\((?P<file>[^()]+?):(?P<line>\d+)(?::(?P<column>\d+))?\)|^(?P<file2>[^\s:]+\.ya?ml):(?P<line2>\d+)"
-)
+DOCS = "https://github.com/agentflow/agentflow/blob/main/docs/problems.md"
+_PLACE = re.compile(r"\((?P<file>[^()]+?):(?P<line>[1-9]\d*)(?::(?P<column>\d+))?\)")
 _OTHER = "AF100"
 
 
@@ -47,7 +47,7 @@ def _problems(checked: Sequence[Assessment], errors: Sequence[AgentflowError]) -
 
 
 def _rule(code: str) -> dict[str, Any]:
-    return {"id": code, "helpUri": f"docs/problems.md#{code.lower()}"}
+    return {"id": code, "helpUri": f"{DOCS}#{code.lower()}"}
 
 
 def _result(problem: Problem, codes: Sequence[str], root: Path) -> dict[str, Any]:
@@ -66,10 +66,12 @@ def _result(problem: Problem, codes: Sequence[str], root: Path) -> dict[str, Any
 
 
 def _location(found: re.Match[str], root: Path) -> dict[str, Any]:
-    path = Path(found["file"] or found["file2"])
-    relative = path.is_absolute() and path.is_relative_to(root)
-    uri = path.relative_to(root).as_posix() if relative else path.as_posix()
-    region = {"startLine": int(found["line"] or found["line2"])}
+    path = Path(found["file"])
+    if path.is_absolute() and path.is_relative_to(root):
+        path = path.relative_to(root)
+
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    region = {"startLine": int(found["line"])}
     if found["column"]:
         region["startColumn"] = int(found["column"])
 

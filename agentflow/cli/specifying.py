@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from agentflow.cli.definitions import find_workflow
 from agentflow.cli.output import DONE, err, print_json
+from agentflow.definition.writing import yaml_of
 from agentflow.exceptions import ProjectError
 from agentflow.schema import workflow_schema
-from agentflow.spec import WorkflowSpec, steps_in, to_data
-
-WIDTH = 100
+from agentflow.spec import to_data
 
 
 def print_spec(name: str | None, file: str | None, output: Path | None, *, as_json: bool) -> int:
@@ -40,28 +38,3 @@ def print_schema() -> int:
     """Print the JSON Schema of workflow files; gives the exit code."""
     print_json(workflow_schema())
     return DONE
-
-
-def yaml_of(spec: WorkflowSpec) -> str:
-    """The definition as YAML that loads as the same spec; raises `ProjectError` where a function has no name to load it by."""
-    import yaml  # only this command writes it
-
-    if nameless := [place for place, step in steps_in(spec) if "<locals>" in step.call]:
-        raise ProjectError(
-            f"step `{nameless[0]}` is made of a function inside of another, which a file cannot name",
-            hint="define it at the top of its module",
-        )
-
-    class Dumper(yaml.SafeDumper):
-        """Texts of several lines as blocks, as a person writes them."""
-
-        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - a text that stands twice is written twice
-            return True
-
-    def text(dumper: yaml.SafeDumper, value: str) -> Any:
-        # A block keeps only what can be seen.
-        is_block = "\n" in value and all(line.isprintable() for line in value.split("\n"))
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if is_block else None)
-
-    Dumper.add_representer(str, text)
-    return yaml.dump(to_data(spec), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)

@@ -94,7 +94,7 @@ def _words(tool: Tool[..., Any]) -> str:
         "[yellow]untrusted[/]" if tool.returns == "untrusted" else "trusted",
         "[yellow]private[/]" if tool.private else "",
         "[yellow]outside[/]" if tool.outside else "",
-        "[green]asks[/]" if tool.needs_approval else "",
+        "[green]asks[/]" if tool.labels.needs_approval else "",
     )
     return ", ".join(filter(None, labels))
 

@@ -47,7 +47,7 @@ class Contents:
 
     def refusal(self, tool: Tool[..., Any], allowed: Callable[[FlowKind], str]) -> str:
         """Why `tool` may not be called any more; empty where it may. `allowed` gives the reason of a waiver, or nothing."""
-        if tool.needs_approval or not self._read.get("untrusted"):
+        if tool.labels.needs_approval or not self._read.get("untrusted"):
             return ""
 
         if tool.effect == "write" and not allowed("untrusted-to-write"):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -65,7 +66,6 @@ class StepRecorder:
         self._asked: Counter[bytes] = Counter()
         self._holds: dict[str, Hold] = {}
         self._served: dict[bytes, Entry] = {}
-        self._contents = Contents(runner.contents.get(where_of(activation.id), {}))
         # The step's own time limit, where it has one.
         self.limit: asyncio.Timeout | None = None
         self._left, self._pauses = 0.0, 0
@@ -128,6 +128,11 @@ class StepRecorder:
 
         _open.set(operation.id)
         return operation
+
+    @cached_property
+    def _contents(self) -> Contents:
+        """Most steps ask no model and call no tool: they need none."""
+        return Contents(self._runner.contents.get(where_of(self._activation.id), {}))
 
     def close(self) -> None:
         """The attempt is over: what is left of it, such as a branch that nobody waits for, makes no calls any more."""

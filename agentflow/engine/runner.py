@@ -25,6 +25,7 @@ from agentflow.engine.reduce import is_late, is_over, reduce
 from agentflow.engine.state import Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
+    CHAIN,
     VERDICTS,
     ApprovalGiven,
     ArtifactKept,
@@ -177,6 +178,7 @@ class Runner:
             attributes=attributes or {},
             bound=bound,
             nonce=nonce,
+            chain=CHAIN,
         )
 
     def recorder_of(self, activation: Activation) -> StepRecorder:
@@ -188,7 +190,7 @@ class Runner:
         """What the definition allows; looked at only where a tool comes that the check did not see."""
         return Waivers(self.program.spec)
 
-    @property
+    @cached_property
     def mark(self) -> str:
         """What text from outside is marked with: random, and the same when the run is taken up again.
 

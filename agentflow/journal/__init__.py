@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agentflow.events import Event, RunFailed, encode
+from agentflow.events import Event, RunFailed, chain_of, chained, encode, linked, seal, seal_of
 from agentflow.journal.owner import is_gone
 
 # Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.
@@ -65,6 +65,35 @@ class Pruned:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An event as a journal keeps it, unread: `data` is its canonical JSON, `hash` what was chained of it."""
+
+    seq: int
+    at: int
+    type: str
+    data: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """All that a journal keeps of a run, unread and unchecked, for who is to say whether it is what was written.
+
+    `count` and `head` are what is kept of its end, apart from the events. `faults` says what is wrong with payloads, by
+    digest: `missing` or `altered`. `notes` says what else is not as it was written.
+    """
+
+    run: str
+    workflow: str
+    count: int
+    head: bytes
+    rows: Sequence[Kept]
+    faults: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: Sequence[str] = ()
+    is_pruned: bool = False
+
+
 class Journal(Protocol):
     """A store of events, of who drives each run, and of what that one is asked to do.
 
@@ -101,6 +130,10 @@ class Journal(Protocol):
 
     async def head(self, run: str) -> str:
         """The hash of the run's last event, which stands for all of them; empty for a run that is not there."""
+        ...
+
+    async def trail(self, run: str) -> Trail | None:
+        """What is kept of a run, unread; None for a run that is not there. It never refuses a run that was altered."""
         ...
 
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
@@ -153,6 +186,34 @@ def digest_of(raw: bytes) -> str:
 def canonical(event: Event) -> bytes:
     """The bytes of an event that are chained by hash: the same in every journal."""
     return encode(event, stand_in)
+
+
+def digest_of_event(event: Event) -> bytes:
+    """The SHA-256 of an event's canonical JSON, as it was when it was first written or asked for."""
+    known = seal_of(event)
+    if not known:
+        known = hashlib.sha256(canonical(event)).digest()
+        seal(event, known)
+
+    return known
+
+
+def hash_after(previous: bytes, event: Event, chain: int) -> bytes:
+    """The hash that stands for all events up to this one, from that of the one before."""
+    if chain == 1:
+        return chained(previous, canonical(event))
+
+    return linked(previous, digest_of_event(event))
+
+
+def hashes_of(events: Sequence[Event]) -> list[bytes]:
+    """The hash of each event of a run."""
+    chain = chain_of(events[0]) if events else 1
+    hashes: list[bytes] = []
+    for event in events:
+        hashes.append(hash_after(hashes[-1] if hashes else b"", event, chain))
+
+    return hashes
 
 
 # `asked` is kept beside `waiting`: version 0.1.0 said nothing more when it stopped at a question.

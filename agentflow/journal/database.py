@@ -98,7 +98,7 @@ class Database:
             version = self._refuse_others()
             if version == 0:
                 schema.create(self.connection)
-            elif version < schema.SCHEMA:
+            elif version == 1:
                 schema.show_as_new(self.connection)
 
             self.connection.execute("pragma query_only=1")

@@ -7,8 +7,19 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from agentflow.events import Event, RunStarted, chained, encode
-from agentflow.journal import Lease, Pruned, Request, RunRow, canonical, said_by, status_of
+from agentflow.events import Event, RunStarted, encode
+from agentflow.journal import (
+    Kept,
+    Lease,
+    Pruned,
+    Request,
+    RunRow,
+    Trail,
+    canonical,
+    hashes_of,
+    said_by,
+    status_of,
+)
 from agentflow.journal.refusals import continued_elsewhere, is_driven, was_pruned
 
 
@@ -77,11 +88,31 @@ class MemoryJournal:
 
     async def head(self, run: str) -> str:
         # Hashed when asked for: a run that nobody audits does not pay for it.
-        head = b""
-        for event in self._runs.get(run, ()):
-            head = chained(head, canonical(event))
+        return "".join(hash_.hex() for hash_ in hashes_of(self._runs.get(run, ()))[-1:])
 
-        return head.hex()
+    async def trail(self, run: str) -> Trail | None:
+        if (row := self._pruned.get(run)) is not None:
+            return Trail(
+                run=run,
+                workflow=row.workflow,
+                count=row.events,
+                head=bytes.fromhex(row.head),
+                rows=(),
+                is_pruned=True,
+            )
+
+        events = self._runs.get(run)
+        if not events:
+            return None
+
+        hashes = hashes_of(events)
+        rows = [
+            Kept(seq=event.seq, at=event.at, type=event.type, data=canonical(event), hash=hash_)
+            for event, hash_ in zip(events, hashes, strict=True)
+        ]
+        first = events[0]
+        workflow = first.workflow if isinstance(first, RunStarted) else ""
+        return Trail(run=run, workflow=workflow, count=len(rows), head=hashes[-1], rows=rows)
 
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
         self._refuse_pruned(run)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from agentflow.journal import MARK, said
 
-SCHEMA = 2
+SCHEMA = 3
 
 # `runs` repeats what follows from the events, for two reasons: lists need not read them, and an end that was lost is noticed.
 _RUNS = """
@@ -103,7 +103,11 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute("drop table runs_of_1")
 
 
-_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+def _from_2(db: sqlite3.Connection) -> None:
+    """The tables stay; hashes of new runs are chained in another way, which agentflow of format 2 would take for damage."""
+
+
+_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from agentflow.events import Event, RunStarted, chained, decode, encode
+from agentflow.events import Event, RunStarted, chain_of, chained, decode, encode, linked, seal
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import (
     DAMAGED,
@@ -18,6 +19,7 @@ from agentflow.journal import (
     Pruned,
     Request,
     RunRow,
+    Trail,
     digest_of,
     listing,
     said_by,
@@ -26,8 +28,9 @@ from agentflow.journal import (
 from agentflow.journal.database import Database
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
+from agentflow.journal.reading import chain_of_row, trail_of
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
-from agentflow.journal.schema import seal
+from agentflow.journal.schema import seal as seal_of_row
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class _Known:
     status: str
     seq: int
     head: bytes
+    chain: int
 
 
 class SqliteJournal:
@@ -98,8 +102,11 @@ class SqliteJournal:
         head, word = known.head, known.status
         rows: list[tuple[int, int, int, str, bytes, bytes, int]] = []
         for event, raw in zip(events, raws, strict=True):
-            head, word = chained(head, raw), said_by(event)
-            sum_ = seal(run, known.workflow, word, known.started, event.at, event.seq, head)
+            digest = hashlib.sha256(raw).digest()
+            seal(event, digest)
+            head = linked(head, digest) if known.chain > 1 else chained(head, raw)
+            word = said_by(event)
+            sum_ = seal_of_row(run, known.workflow, word, known.started, event.at, event.seq, head)
             rows.append((known.id, event.seq, event.at, event.type, raw, head, sum_))
 
         try:
@@ -130,7 +137,9 @@ class SqliteJournal:
             (run, workflow, "open", first.at, first.at, 0, b"", 0),
         )
         id_ = cast("int", row.lastrowid)
-        return _Known(id=id_, workflow=workflow, started=first.at, status="open", seq=0, head=b"")
+        return _Known(
+            id=id_, workflow=workflow, started=first.at, status="open", seq=0, head=b"", chain=chain_of(first)
+        )
 
     def _row(self, run: str) -> _Known | None:
         row = self._db.execute(f"select {listing.COLUMNS}, id from runs where run = ?", (run,)).fetchone()  # noqa: S608
@@ -139,7 +148,11 @@ class SqliteJournal:
 
         self._check_row(row, run)
         _, workflow, status, started, _, seq, head, _, id_ = row
-        return _Known(id=id_, workflow=workflow, started=started, status=status, seq=seq, head=head)
+        first = self._db.execute("select data from events where run = ? and seq = 1", (id_,)).fetchone()
+        chain = chain_of_row(first[0] if first is not None else b"")
+        return _Known(
+            id=id_, workflow=workflow, started=started, status=status, seq=seq, head=head, chain=chain
+        )
 
     def _check_row(self, row: Sequence[Any], run: str | None = None) -> None:
         if not listing.is_sound(tuple(row)) or run not in (None, row[0]):
@@ -193,7 +206,7 @@ class SqliteJournal:
         head = b""
         for number, (seq, data, kept) in enumerate(rows, 1):
             # A damaged row may hold anything, text or nothing where bytes were.
-            head = chained(head, data) if isinstance(data, bytes) else b""
+            head = chained(head, data, known.chain) if isinstance(data, bytes) else b""
             if seq != number or head != kept:
                 raise JournalDamaged(
                     f"event {number} of run `{run}` in {self.path} is not what was written: the chain of hashes breaks there",
@@ -208,9 +221,16 @@ class SqliteJournal:
 
     def _event(self, run: str, seq: int, data: bytes) -> Event:
         try:
-            return decode(data, self._load)
+            event = decode(data, self._load)
         except JournalDamaged as error:
             raise JournalDamaged(f"event {seq} of run `{run}` in {self.path}: {error}") from None
+
+        seal(event, hashlib.sha256(data).digest())
+        return event
+
+    async def trail(self, run: str) -> Trail | None:
+        with self._file.snapshot():
+            return trail_of(self._db, run)
 
     async def runs(
         self,

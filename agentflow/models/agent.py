@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextvars import copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,9 @@ from agentflow.models.activation import Activation
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
+from agentflow.models.computer import HasScreen, computer_tool, refuse_model
 from agentflow.models.errors import translated
+from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
 from agentflow.models.mcp import refuse_failed
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
@@ -89,8 +91,8 @@ class AgentSpec:
     max_turns: int = 10
     handoffs: tuple[AgentSpec, ...] = ()
     agents_as_tools: tuple[AgentSpec, ...] = ()
-    input_guardrails: tuple[InputGuardrail[Any], ...] = ()
-    output_guardrails: tuple[OutputGuardrail[Any], ...] = ()
+    input_guardrails: tuple[InputGuardrail[Any] | Guard, ...] = ()
+    output_guardrails: tuple[OutputGuardrail[Any] | Guard, ...] = ()
     mcp_servers: tuple[MCPServer | McpServer, ...] = ()
 
 
@@ -265,21 +267,25 @@ class _Run:
                 handoff_description=spec.description or None,
                 instructions=self._instructed(spec),
                 tools=[
-                    *map(self._tool, (*spec.tools, *self._served.get(spec.name, ()))),
+                    *(self._tool(tool, spec) for tool in (*spec.tools, *self._served.get(spec.name, ()))),
                     *map(self._asking, spec.agents_as_tools),
                 ],
                 output_type=output_schema(spec.output),
                 model=_ActivatedModel(self, spec),
                 model_settings=model_settings(spec.settings),
                 handoffs=[self._agent(other) for other in spec.handoffs],
-                input_guardrails=list(spec.input_guardrails),
-                output_guardrails=list(spec.output_guardrails),
+                input_guardrails=input_guardrails(spec.input_guardrails, self._judged),
+                output_guardrails=output_guardrails(spec.output_guardrails, self._judged),
                 mcp_servers=[_strict(s) for s in spec.mcp_servers if not isinstance(s, McpServer)],
                 # Errors come to us, to be recorded; what is told to the model is decided there.
                 mcp_config={"failure_error_function": None},
             )
 
         return self._agents[spec.name]
+
+    async def _judged(self, work: Coroutine[Any, Any, Judgement]) -> Judgement:
+        """What a guardrail does, under the agent that is at work when it does it."""
+        return await self.active.within(work)
 
     def _instructed(self, spec: AgentSpec) -> str | None:
         """The instructions, with what the marks mean where some may come."""
@@ -295,8 +301,11 @@ class _Run:
         tool, context = self._tools.get(name), current()
         return tool is None or context is None or not context.refusal(tool)
 
-    def _tool(self, tool: Tool[..., Any]) -> FunctionTool:
+    def _tool(self, tool: Tool[..., Any], spec: AgentSpec) -> SdkTool:
         self._tools[tool.name] = tool
+        if isinstance(tool, HasScreen):
+            refuse_model(tool, self.model(spec).ref)
+            return computer_tool(tool, self.shared.calls, lambda: self.active.within)
 
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)

@@ -12,6 +12,7 @@ from agentflow.context import Demand, Operation, Outcome, current, effect
 from agentflow.exceptions import ModelOutputInvalid
 from agentflow.models.calls import jsonable
 from agentflow.models.catalog import EMBEDDED, ModelRef
+from agentflow.models.computer import by_digest
 from agentflow.models.demand import demand_of, own_limit
 from agentflow.models.errors import translated
 from agentflow.models.pricing import Price, cost_usd
@@ -264,7 +265,7 @@ def _asked(request: Request) -> dict[str, Any]:
     """What a model was asked, as it is recorded: messages and calls are items of the Responses API."""
     return {
         "instructions": request["system_instructions"],
-        "messages": jsonable(messages(request)),
+        "messages": by_digest(jsonable(messages(request))),
         "tools": offered(request),
         "schema": shown_schema(request),
     }

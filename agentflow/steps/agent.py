@@ -76,7 +76,8 @@ class Agent(Step[A, B]):
     def _options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
             "prompt": self.prompt,
-            "tools": [tool.origin or tool.name for tool in self.tools],
+            # What is no tool has no name to stand here; the check of the workflow tells of it.
+            "tools": [tool.origin or tool.name for tool in self.tools if isinstance(tool, Tool)],  # pyright: ignore[reportUnnecessaryIsInstance]
             "max_turns": self.max_turns,
             "handoffs": [agent.nested_options() for agent in self.handoffs],
             "agents_as_tools": [agent.nested_options() for agent in self.agents_as_tools],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +12,8 @@ from agentflow.path import MapStep, Step
 from agentflow.steps.agent import Agent
 from agentflow.steps.function import FunctionStep
 from agentflow.steps.planner import Planner
-from agentflow.steps.prompting import fillable, placeholders
+from agentflow.steps.prompting import fillable, parts_of_fields, placeholders
+from agentflow.steps.reading import tree_of
 from agentflow.tools import Tool
 from agentflow.typeref import plain
 
@@ -35,9 +35,10 @@ def agents_of(body: Step[Any, Any]) -> Iterator[Agent[Any, Any]]:
             yield from agents_of(below)
 
 
-def where(step: Step[Any, Any]) -> str:
-    """How problems name the place of a step."""
-    return f"step `{step.name}`" + (f" ({step.place})" if str(step.place) else "")
+def where(step: Step[Any, Any], *part: str) -> str:
+    """How problems name the place of a step, or of a part of it in a definition that is data."""
+    place = step.parts.at(*part) if step.parts is not None else step.place
+    return f"step `{step.name}`" + (f" ({place})" if str(place) else "")
 
 
 def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
@@ -52,6 +53,10 @@ def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
                 if known is not None and name not in known:
                     yield _unfilled(step, agent.name if agent is not body else "", name, known)
 
+        for agent in asked:
+            for said in parts_of_fields(agent.prompt):
+                yield _partly(step, agent.name if agent is not body else "", said)
+
 
 def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> Problem:
     whose = f"the prompt of its agent `{agent}`" if agent else "its prompt"
@@ -59,8 +64,18 @@ def _unfilled(step: Step[Any, Any], agent: str, name: str, known: set[str]) -> P
     return Problem(
         code="AF113",
         what=f"{whose} wants `{{{name}}}` and its input has no such field",
-        where=where(step),
+        where=where(step, "options", "prompt"),
         hint=f"{fields}; write `{{{{{name}}}}}` for plain braces",
+    )
+
+
+def _partly(step: Step[Any, Any], agent: str, said: str) -> Problem:
+    whose = f"the prompt of its agent `{agent}`" if agent else "its prompt"
+    return Problem(
+        code="AF113",
+        what=f"{whose} wants `{{{said}}}`, and only whole fields are filled in",
+        where=where(step, "options", "prompt"),
+        hint=f"name a whole field, give the type a field of its own for this, or write `{{{{{said}}}}}` for plain braces",
     )
 
 
@@ -69,11 +84,13 @@ def turn_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     for step in steps:
         body = body_of(step)
         for agent in agents_of(body):
-            if agent.max_turns == 0 or (agent.max_turns < 0 and agent is not body):
+            given: Any = agent.max_turns
+            is_wrong = not isinstance(given, int) or isinstance(given, bool) or given < 1
+            if is_wrong and (not given or agent is not body):
                 yield Problem(
                     code="AF111",
                     what=f"`max_turns` of `{agent.name}` is {agent.max_turns}",
-                    where=where(step),
+                    where=where(step, "options", "max_turns"),
                     hint="give a number above 0, or leave it out",
                 )
 
@@ -106,7 +123,7 @@ def _unusable(step: Step[Any, Any], tools: Sequence[Any]) -> Iterator[Problem]:
             yield Problem(
                 code="AF112",
                 what=f"two of its tools are called `{name}`",
-                where=where(step),
+                where=where(step, "options", "tools"),
                 hint='rename one: `@tool(name="...")`',
             )
 
@@ -114,7 +131,7 @@ def _unusable(step: Step[Any, Any], tools: Sequence[Any]) -> Iterator[Problem]:
 
 
 def _tool_problem(step: Step[Any, Any], what: str, hint: str) -> Problem:
-    return Problem(code="AF117", what=what, where=where(step), hint=hint)
+    return Problem(code="AF117", what=what, where=where(step, "options", "tools"), hint=hint)
 
 
 def _schema_fault(tool: Tool[..., Any]) -> str:
@@ -146,6 +163,20 @@ def _is_plain_type(type_: Any) -> bool:
 
     inside = get_args(type_)
     return (type_ in _PLAIN) if not inside else origin in (list, dict) and all(map(_is_plain_type, inside))
+
+
+def idle_planners(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
+    """Warnings of planners that have no tools."""
+    for step in steps:
+        body = body_of(step)
+        if isinstance(body, Planner) and not body.given and not body.mcp_servers:
+            yield Problem(
+                code="AF154",
+                what="it chooses among tools and has none, so it can find nothing",
+                where=where(step),
+                hint="give it `tools=[...]`, or use an `Agent`, which works without",
+                severity="warning",
+            )
 
 
 def unsure_reads(steps: Collection[Step[Any, Any]]) -> Iterator[tuple[str, str]]:
@@ -181,9 +212,9 @@ def held(body: Step[Any, Any]) -> list[Tool[..., Any]]:
     if isinstance(body, FunctionStep):
         return body.named_tools()
 
-    return (
-        [*body.tools.values()] if isinstance(body, Planner) else [t for a in agents_of(body) for t in a.tools]
-    )
+    given: list[Any] = [*body.given] if isinstance(body, Planner) else []
+    given += [tool for agent in agents_of(body) for tool in agent.tools]
+    return [tool for tool in given if isinstance(tool, Tool)]
 
 
 def unread_fields(first: Step[Any, Any], others: Collection[Step[Any, Any]], place: str) -> Iterator[Problem]:
@@ -218,9 +249,8 @@ def _may_see_input(step: Step[Any, Any]) -> bool:
 
 def _attributes(body: FunctionStep[Any, Any], parameter: int) -> set[str] | None:
     """What a function reads of a parameter by name; None where the whole of it goes on."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(body.function)))
-    except (OSError, SyntaxError, TypeError):
+    tree = tree_of(inspect.unwrap(body.function))
+    if tree is None:
         return None
 
     name = list(inspect.signature(body.function).parameters)[parameter]

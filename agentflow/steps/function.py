@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import inspect
-import textwrap
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol, TypedDict, TypeVar, cast, get_type_hints, overload
@@ -14,7 +12,8 @@ from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.path import In_contra, Out_co, Place, Step
 from agentflow.spec import Budget, Retry, StepSpec
-from agentflow.steps.naming import named_tools, names_module, names_of
+from agentflow.steps.naming import named_tools, names_module
+from agentflow.steps.reading import reads_of
 from agentflow.tools import Tool
 
 A = TypeVar("A")
@@ -146,24 +145,10 @@ def _refused(function: Callable[..., Any], place: Place, what: str, hint: str) -
 
 
 def _reads(function: Callable[..., Any]) -> dict[str, Step[Any, Any] | None]:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError, TypeError):
-        return {}
-
-    scope = names_of(inspect.unwrap(function))
-    context = list(inspect.signature(function).parameters)[1]
     found: dict[str, Step[Any, Any] | None] = {}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id=owner), attr="output"), args=[ast.Name(id=name)]
-            ) if owner == context:
-                target = scope.get(name)
-                known = target if isinstance(target, Step) else None
-                found[known.name if known else name] = known
-            case _:
-                pass
+    for name, target in reads_of(function, list(inspect.signature(function).parameters)[1]):
+        known = target if isinstance(target, Step) else None
+        found[known.name if known else name] = known
 
     return found
 

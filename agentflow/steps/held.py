@@ -30,7 +30,7 @@ def held_tools(step: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
 
 
 def _all(tools: Any) -> Iterator[Tool[..., Any]]:
-    for tool in tools:
+    for tool in (given for given in tools if isinstance(given, Tool)):
         yield tool
         yield from named_tools(tool.function)
 

@@ -48,7 +48,7 @@ def _tools(function: Any, seen: set[Any]) -> Iterator[Tool[..., Any]]:
             for tool in map(vars(thing).get, names):
                 if isinstance(tool, Tool):
                     yield from _with_inner(tool, seen)
-        elif isinstance(thing, FunctionType) and _is_near(thing, function):
+        elif isinstance(thing, FunctionType) and is_near(thing, function):
             yield from _tools(thing, seen)
 
 
@@ -57,7 +57,8 @@ def _with_inner(tool: Tool[..., Any], seen: set[Any]) -> Iterator[Tool[..., Any]
     yield from _tools(inspect.unwrap(tool.function), seen)
 
 
-def _is_near(one: Any, other: Any) -> bool:
+def is_near(one: Any, other: Any) -> bool:
+    """Whether two functions are of the same package."""
     return str(one.__module__).partition(".")[0] == str(other.__module__).partition(".")[0]
 
 

@@ -16,32 +16,48 @@ from agentflow.path import Place
 from agentflow.typeref import cases, class_of
 
 _PLACEHOLDER = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+# A part of a field, as a template of another kind would write it: `{draft.text}`, `{items[0]}`, `{name!r}`.
+_PART = re.compile(r"(?<!\{)\{([^\W\d]\w*(?:\.[^\W\d]\w*|\[\w*\]|![rsa])+)\}(?!\})")
 _PLAIN = re.compile(r"\{(\{\w+\})\}")
+_LONGEST_NAME = 200  # bytes of a file's name are limited to 255 by most file systems
 _TASK_FIELDS = ("question", "task", "request", "query", "text", "message")
 
 
 def load_prompt(step: str, prompt: str, place: Place) -> str:
-    """The prompt's text; a name that ends in `.md` or `.txt` is a file beside the definition or above it."""
-    if not prompt.endswith((".md", ".txt")) or "\n" in prompt:
+    """The prompt's text; a name that ends in `.md` or `.txt` is a file beside the definition or above it.
+
+    A sentence that ends so is text. Of two words it cannot be told, so a file must be there.
+    """
+    if not prompt.endswith((".md", ".txt")) or "\n" in prompt or len(prompt) > _LONGEST_NAME:
         return prompt
 
     folders = [Path(place.file).parent, *list(Path(place.file).parents)[1:3], Path.cwd()]
-    for folder in folders:
-        if (folder / prompt).is_file():
-            return (folder / prompt).read_text(encoding="utf-8")
+    found = next((folder / prompt for folder in folders if (folder / prompt).is_file()), None)
+    if found is None and (len(prompt.split()) > 2 or _PLACEHOLDER.search(prompt)):
+        return prompt
 
-    problem = Problem(
-        code="AF121",
-        what=f"its prompt `{prompt}` is not there",
-        where=f"step `{step}` ({place})",
-        hint=f"put the file into {folders[0]}, or write the prompt's text itself",
-    )
+    try:
+        if found is not None:
+            return found.read_text(encoding="utf-8")
+
+        what = "is not there"
+        hint = f"put the file into {folders[0]}; to have it taken as text, end it with a full stop or a line break"
+    except (OSError, UnicodeDecodeError) as error:
+        what, hint = f"cannot be read: {error}", "make it a text file in UTF-8 that may be read"
+
+    where = f"step `{step}`" + (f" ({place})" if str(place) else "")
+    problem = Problem(code="AF121", what=f"its prompt `{prompt}` {what}", where=where, hint=hint)
     raise DefinitionError(step, [problem])
 
 
 def placeholders(prompt: str) -> list[str]:
     """The names in braces that a prompt wants filled, each once."""
     return list(dict.fromkeys(_PLACEHOLDER.findall(prompt)))
+
+
+def parts_of_fields(prompt: str) -> list[str]:
+    """What stands in braces and asks for a part of a field, which nothing fills, each once."""
+    return list(dict.fromkeys(_PART.findall(prompt)))
 
 
 def field_names(type_: Any) -> set[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentflow.tracing.collector import resource_of
+from agentflow.tracing.content import told
 from agentflow.tracing.span import SpanData, SpanEvent, SpanLink
 from agentflow.tracing.values import Attribute
 from agentflow.version import VERSION
@@ -16,11 +17,16 @@ _ERROR = 2
 _FLAGS = 0x100
 
 
-def otlp_json(spans: Sequence[SpanData], environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The spans as an `ExportTraceServiceRequest` in JSON, with ids in hexadecimal digits as OTLP wants them."""
+def otlp_json(
+    spans: Sequence[SpanData], environ: Mapping[str, str] | None = None, *, content: bool = True
+) -> dict[str, Any]:
+    """The spans as an `ExportTraceServiceRequest` in JSON, with ids in hexadecimal digits as OTLP wants them.
+
+    Without `content` nothing of what people, models and tools said is in it.
+    """
     by_trace: dict[int, list[SpanData]] = {}
     for span in spans:
-        by_trace.setdefault(span.trace_id, []).append(span)
+        by_trace.setdefault(span.trace_id, []).append(told(span, content=content))
 
     return {"resourceSpans": [_trace(trace, made, environ or {}) for trace, made in by_trace.items()]}
 

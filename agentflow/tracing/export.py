@@ -12,17 +12,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from agentflow.events import Event, RunStarted
-from agentflow.tracing import semconv
 from agentflow.tracing.collector import Collector, collector_of, resource_of, sends_content
+from agentflow.tracing.content import told
 from agentflow.tracing.document import otlp_json as otlp_json
 from agentflow.tracing.ids import step_span_id, trace_id
-from agentflow.tracing.spans import SpanData, SpanEvent, SpanFolder
+from agentflow.tracing.spans import SpanData, SpanFolder
 from agentflow.tracing.values import Attribute
 from agentflow.version import VERSION
 
@@ -115,7 +115,8 @@ class Exporter:
 
     def _take(self, item: Event | Sequence[SpanData]) -> None:
         try:
-            self._pending.extend(self._fold(item) if isinstance(item, Event) else item)
+            spans = self._fold(item) if isinstance(item, Event) else item
+            self._pending.extend(told(span, content=self._content) for span in spans)
         except Exception as error:  # noqa: BLE001 - a run must not end for its spans' sake
             self._why = f"a span could not be made: {type(error).__name__}: {error}"
 
@@ -124,7 +125,7 @@ class Exporter:
 
     def _fold(self, event: Event) -> Sequence[SpanData]:
         if isinstance(event, RunStarted):
-            self._folder = SpanFolder(event.run)
+            self._folder = SpanFolder(event.run, with_records=True)
 
         if self._folder is None:
             self._why = "the run was taken up without the events before; its journal has its spans"
@@ -151,7 +152,7 @@ class Exporter:
             return False
 
         try:
-            taken = wire.send(batch if self._content else [_without_content(span) for span in batch])
+            taken = wire.send(batch)
         except Exception as error:  # noqa: BLE001 - as above
             taken, wire.why = 0, f"{type(error).__name__}: {error}"
 
@@ -360,19 +361,3 @@ def _size(span: SpanData) -> int:
 
 def _length(attributes: Mapping[str, Attribute]) -> int:
     return sum(len(name) + len(value) if isinstance(value, str) else 64 for name, value in attributes.items())
-
-
-def _without_content(span: SpanData) -> SpanData:
-    """The span without what people, models and tools said; the journal has that."""
-    events = tuple(_bare(event) for event in span.events)
-    error = str(span.attributes.get(semconv.ERROR_TYPE, "")) if span.error else ""
-    return replace(span, attributes=_without(span.attributes), events=events, error=error)
-
-
-def _bare(event: SpanEvent) -> SpanEvent:
-    return replace(event, attributes=_without(event.attributes))
-
-
-def _without(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    asked = f"{semconv.OPERATION_REQUEST}."
-    return {n: v for n, v in attributes.items() if n not in semconv.CONTENT and not n.startswith(asked)}

@@ -125,6 +125,13 @@ EFFECT_COMMENT = "agentflow.effect.comment"
 ARTIFACT_KEPT = "agentflow.artifact.kept"
 ARTIFACT = "agentflow.artifact."
 
+# The events that a span is made of, each with its hash, by which the trail is proven; and what they say.
+AUDIT_RECORDS = "agentflow.audit.records"
+AUDIT_CONTENT = "agentflow.audit.content"
+AUDIT_HEAD = "agentflow.audit.head"
+AUDIT_COUNT = "agentflow.audit.count"
+AUDIT_CHAIN = "agentflow.audit.chain"
+
 OPERATION_ID = "agentflow.operation"
 OPERATION_NTH = "agentflow.operation.nth"
 OPERATION_RESERVED = "agentflow.reserved."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agentflow.events import ErrorInfo
+from agentflow.events import ErrorInfo, Event
 from agentflow.tracing import semconv
 from agentflow.tracing.values import Attribute, cut
 
@@ -34,8 +34,25 @@ class SpanLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An event that a span is made of: its number, the digest of its JSON, and the hash that stands for all up to it.
+
+    `chain` says how the hashes are chained.
+    """
+
+    chain: int
+    seq: int
+    digest: bytes
+    hash: bytes
+    event: Event = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpanData:
-    """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status."""
+    """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status.
+
+    `records` are the events that it is made of; None where nobody keeps account of them.
+    """
 
     name: str
     kind: Kind
@@ -49,6 +66,7 @@ class SpanData:
     links: tuple[SpanLink, ...] = ()
     status: Status = "unset"
     error: str = ""
+    records: tuple[Record, ...] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +84,7 @@ class OpenSpan:
     attributes: dict[str, Attribute]
     events: list[SpanEvent] = field(default_factory=list[SpanEvent])
     links: tuple[SpanLink, ...] = ()
+    records: list[Record] | None = None
 
     def happened(self, name: str, at: int, attributes: Mapping[str, Attribute]) -> None:
         """Note an event."""
@@ -91,6 +110,7 @@ class OpenSpan:
             links=self.links,
             status="unset" if error is None else "error",
             error="" if error is None else _short(error),
+            records=None if self.records is None else tuple(self.records),
         )
 
 

@@ -39,6 +39,7 @@ from agentflow.tracing import questions, runs, semconv, steps
 from agentflow.tracing.activation import parse
 from agentflow.tracing.flow import Flow, spec_of
 from agentflow.tracing.ids import operation_span_id, span_id, step_span_id, trace_id
+from agentflow.tracing.ledger import OPENING, Ledger, carrier
 from agentflow.tracing.messages import said
 from agentflow.tracing.questions import Questions
 from agentflow.tracing.span import OpenSpan as OpenSpan
@@ -55,13 +56,19 @@ _ROOT = ""
 _LAST_WORDS = (OperationFinished, ArtifactKept)
 
 
-def spans_of(events: Iterable[Event], *, include_open: bool = False) -> list[SpanData]:
-    """All spans of a run, in the order in which they ended; with `include_open` also those that go on, as they are."""
+def spans_of(
+    events: Iterable[Event], *, include_open: bool = False, with_records: bool = False
+) -> list[SpanData]:
+    """All spans of a run, in the order in which they ended; with `include_open` also those that go on, as they are.
+
+    With `with_records` each holds the events that it is made of, with their hashes.
+    """
     folder: SpanFolder | None = None
     spans: list[SpanData] = []
     for event in events:
         if folder is None:
-            folder = SpanFolder(event.run if isinstance(event, RunStarted) else "")
+            run = event.run if isinstance(event, RunStarted) else ""
+            folder = SpanFolder(run, with_records=with_records)
 
         spans += folder.fold(event)
 
@@ -73,11 +80,13 @@ class SpanFolder:
 
     A span is given once. What was at work when a process ended is closed as interrupted where the run goes on or
     ends, and as waiting where a person is waited for; sub-workflows, maps, waits and approvals go on themselves. A run
-    that is resumed after it failed goes on under a second `invoke_workflow` span of the same trace.
+    that is resumed after it failed goes on under a second `invoke_workflow` span of the same trace. With `with_records`
+    each event of the run stands on exactly one of the spans, so that the trail can be proven from them alone.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, *, with_records: bool = False) -> None:
         self.run_id = run_id
+        self._ledger = Ledger() if with_records else None
         self._trace = trace_id(run_id)
         self._flow = Flow(WorkflowSpec(name="", start="", end=""), Payload())
         self._steps: dict[str, OpenSpan] = {}
@@ -91,12 +100,23 @@ class SpanFolder:
     def fold(self, event: Event) -> list[SpanData]:
         """The spans that ended with `event`."""
         spans = self._work.released(event) if not isinstance(event, _LAST_WORDS) else []
+        ledger, opens = self._ledger, isinstance(event, OPENING)
+        if ledger is not None:
+            ledger.take(event, None if opens else carrier(event, self._work, self._nearest) or self._root())
+
         rule = self._RULES.get(type(event))
         if rule is not None:
             spans += rule(self, event)
 
+        if ledger is not None and opens:
+            ledger.put(carrier(event, self._work, self._nearest))
+
         self._last = event.at
         return spans
+
+    def _root(self) -> OpenSpan | None:
+        """The run's own span; of one that failed, what it goes on from."""
+        return self._steps.get(_ROOT) or self._left.get(_ROOT)
 
     def open(self) -> list[SpanData]:
         """The spans that go on, as they are now and marked so; not to be sent, as each will end as another."""
@@ -136,32 +156,34 @@ class SpanFolder:
         if spec is not None:
             self._flow.migrated(spec)
 
-        root = self._steps.get(_ROOT) or self._left.get(_ROOT)
+        root = self._root()
         if root is not None:
             root.happened(semconv.RUN_MIGRATED, event.at, runs.migrated(event))
 
         return spans
 
-    def _reopen(self, at: int) -> None:
+    def _reopen(self, at: int, how: str = "resumed") -> None:
         """Go on with what was closed as the run failed: in new spans, each linked to the one before."""
         for key, span in self._left.items():
             self._steps[key] = replace(
                 span,
-                span_id=span_id(self.run_id, *span.names, "resumed", self._resumes),
+                span_id=span_id(self.run_id, *span.names, how, self._resumes),
                 parent_id=self._around(parse(key).outer) if key else span_id(self.run_id),
                 # A move onto another definition is told just before.
                 start=min([at, *(event.at for event in span.events)]),
-                links=(SpanLink(span_id=span.span_id, attributes={semconv.LINK: "resumed"}),),
+                links=(SpanLink(span_id=span.span_id, attributes={semconv.LINK: how}),),
+                records=span.records if self._ledger is None else span.records or [],
             )
 
         self._left = {}
 
     def _run_paused(self, event: RunPaused) -> list[SpanData]:
-        self._note(_ROOT, semconv.RUN_PAUSED, event.at, {})
+        self._note(_ROOT, semconv.RUN_PAUSED, event.at, self._head())
         return self._cut_off(event.at, waits=True)
 
     def _run_interrupted(self, event: RunInterrupted) -> list[SpanData]:
-        self._note(_ROOT, semconv.RUN_INTERRUPTED, event.at, {semconv.RUN_REASON: event.reason})
+        told: Attributes = {semconv.RUN_REASON: event.reason}
+        self._note(_ROOT, semconv.RUN_INTERRUPTED, event.at, told | self._head())
         return self._cut_off(event.at)
 
     def _run_finished(self, event: RunFinished) -> list[SpanData]:
@@ -175,7 +197,16 @@ class SpanFolder:
         status = "rejected" if event.error.kind == "RunRejected" else "failed"
         return self._over(event.at, status, event.error, event.step)
 
+    def _head(self) -> Attributes:
+        """What stands for all events so far, where somebody keeps account of them."""
+        return self._ledger.head() if self._ledger is not None else {}
+
     def _run_cancelled(self, event: RunCancelled) -> list[SpanData]:
+        if _ROOT not in self._steps and _ROOT in self._left:
+            # It had failed: that it will not be taken up again is told by a span of its own.
+            self._left = {_ROOT: self._left[_ROOT]}
+            self._reopen(event.at, "cancelled")
+
         error = ErrorInfo(kind="cancelled", message=event.reason or "cancelled")
         if _ROOT in self._steps:
             self._steps[_ROOT].attributes |= runs.cancelled(event)
@@ -194,7 +225,8 @@ class SpanFolder:
 
         # What happens to them from here on is told by the spans that go on.
         self._left = {
-            key: replace(span, attributes={**span.attributes}, events=[]) for key, span in self._steps.items()
+            key: replace(span, attributes={**span.attributes}, events=[], records=None)
+            for key, span in self._steps.items()
         }
         self._steps = {}
         return spans
@@ -202,6 +234,7 @@ class SpanFolder:
     def _sum_up(self, root: OpenSpan, status: str) -> None:
         root.attributes[semconv.RUN_STATUS] = status
         root.attributes[semconv.RUN_RESUMES] = self._resumes
+        root.attributes.update(self._head())
         root.attributes.update({semconv.RUN_TOTAL + name: count for name, count in self._work.totals.items()})
 
     def _cut_off(self, at: int, *, waits: bool = False) -> list[SpanData]:

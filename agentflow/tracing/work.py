@@ -31,6 +31,10 @@ class Work:
         """The spans that were not given yet."""
         return [*(span for span, _ in self._held), *reversed(self._open.values())]
 
+    def span(self, event: OperationStarted | OperationFinished) -> OpenSpan | None:
+        """The open span of an operation."""
+        return self._open.get((event.step, event.operation))
+
     def started(self, event: OperationStarted, around: int, verdict: dict[str, Attribute]) -> None:
         """Open a span under the operation around it, else under the span `around`."""
         self._count(_COUNTED.get(event.kind), 1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_origin
 
-from agentflow.exceptions import Problem
+from agentflow.digraph import components, cycle
+from agentflow.exceptions import Problem, did_you_mean
+from agentflow.places import Places
 from agentflow.spec import EdgeSpec, WorkflowSpec
-from agentflow.typeref import assignable, cases, item_type, short_name, type_name
+from agentflow.typeref import assignable, cases, item_type, short_name, type_name, values
+from agentflow.validation.doubts import CERTAIN, UNREAD, Doubts
 from agentflow.validation.joins import end_leads_on, never_asked, parallel
 from agentflow.validation.nesting import contains_itself, same_names
 from agentflow.validation.numbers import numbers
@@ -17,50 +20,53 @@ from agentflow.validation.producing import cannot_produce
 from agentflow.validation.stalls import stalls
 from agentflow.validation.subject import REJECTED, Subject
 
-__all__ = ["REJECTED", "cannot_produce", "same_names", "stalls", "validate"]
+__all__ = ["CERTAIN", "REJECTED", "UNREAD", "Doubts", "cannot_produce", "same_names", "stalls", "validate"]
 
 
 def validate(
     spec: WorkflowSpec,
     types: Mapping[str, Any],
-    places: Mapping[str, str] | None = None,
+    places: Places | None = None,
     *,
     unsure: Collection[tuple[str, str]] = (),
     clashes: Collection[str] = (),
+    doubts: Doubts = CERTAIN,
 ) -> list[Problem]:
     """All problems of a workflow; empty where it is sound.
 
     `unsure` are reads, by step and name, of which it is not known what they read. `clashes` are names that several
-    steps have: of what stands at them nothing is said, as it cannot be told which of the steps an edge means.
+    steps have: of what stands at them nothing is said, as it cannot be told which of the steps an edge means. `doubts`
+    are about what could not be read of a definition.
     """
-    subject = Subject(spec, types, places or {}, frozenset(unsure))
-    # Without a start and an end the other questions have no meaning.
-    if problems := list(_ends(subject)):
-        return problems
-
+    subject = Subject(spec, types, places or Places(), frozenset(unsure))
+    found = list(_ends(subject))
+    is_open = not {spec.start, spec.end} <= subject.steps.keys()
     # Where names are shared there can be ways in the graph that nobody wrote, and order and parallelism hang on all.
-    checks = [
-        check
-        for check in CHECKS
-        if not clashes or check not in (parallel, never_asked, _reads_before_written)
-    ]
-    found = [problem for check in checks for problem in check(subject)]
-    return [problem for problem in found if not _is_about(problem, clashes)]
+    left_out = {
+        *(OF_ENDS if is_open else ()),
+        *(OF_EDGES if doubts.edges else ()),
+        *(OF_ALL if clashes else ()),
+    }
+    for check in CHECKS:
+        found += [] if check in left_out else check(subject)
+
+    guessed = {subject.edge(edge) for edge in doubts.guessed}
+    return [p for p in found if not _is_about(p, clashes) and p.where not in guessed]
 
 
 def _is_about(problem: Problem, names: Collection[str]) -> bool:
-    words = set(re.findall(r"[^\s`]+", f"{problem.where} {problem.what}"))
+    words = set(re.findall(r"[^\s`]+", f"{problem.where} {problem.what}")) if names else set[str]()
     return not words.isdisjoint(names)
 
 
 def _ends(s: Subject) -> Iterator[Problem]:
     for role, id_ in (("start", s.spec.start), ("end", s.spec.end)):
-        if id_ not in s.steps:
+        if id_ not in s.steps and id_ != UNREAD:
             yield Problem(
                 code="AF101",
                 what=f"its {role} `{id_}` is not one of its steps",
-                where=f"workflow `{s.spec.name}`{s.place}",
-                hint="use a step that stands in `edges`",
+                where=s.workflow(role),
+                hint=did_you_mean(id_, s.steps) or "use a step that stands in `edges`",
             )
 
 
@@ -72,6 +78,17 @@ def _unreachable(s: Subject) -> Iterator[Problem]:
                 what="nothing leads to it",
                 where=s.where(id_),
                 hint=f"add an edge from a step that `{s.spec.start}` leads to, or leave the step out",
+            )
+
+
+def _nameless(s: Subject) -> Iterator[Problem]:
+    for step in s.spec.steps:
+        if step.kind != "gather" and _NO_NAME.search(step.id):
+            yield Problem(
+                code="AF123",
+                what="it has a name that cannot stand in a trail" if step.id.strip() else "it has no name",
+                where=s.where(step.id),
+                hint="a name holds no `/`, `#`, `[`, `]` or control character: these tell visits, items and workflows apart",
             )
 
 
@@ -87,26 +104,29 @@ def _dead_ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
-    import networkx as nx
+    free: dict[str, list[str]] = {id_: [] for id_ in s.steps}
+    for edge in s.spec.edges:
+        if edge.at_most is None:
+            free[edge.source].append(edge.target)
 
-    free: nx.DiGraph[str] = nx.DiGraph()
-    free.add_edges_from((e.source, e.target) for e in s.spec.edges if e.at_most is None)
-    for component in nx.strongly_connected_components(free):
-        first = next(iter(component))
-        if len(component) == 1 and not free.has_edge(first, first):
-            continue
-
-        place = {step: n for n, step in enumerate(s.steps)}
-        members = sorted(component, key=place.__getitem__)
-        cycle = [edge[0] for edge in nx.find_cycle(free.subgraph(component), members[0])]
-        start = min(range(len(cycle)), key=lambda i: place[cycle[i]])
-        round_ = [*cycle[start:], *cycle[:start]]
+    for start in sorted(_cyclic(free), key=list(free).index):
+        round_ = cycle(free, start)
         yield Problem(
             code="AF104",
-            what=f"the cycle {' -> '.join([*round_, round_[0]])} has no bound",
-            where=s.where(round_[0]),
-            hint=f"bound one of its edges, such as `{round_[-1]}.on(Type, at_most=3) >> {round_[0]}`",
+            what=f"the cycle {' -> '.join([*round_, start])} has no bound",
+            where=s.where(start),
+            hint=f"bound one of its edges, such as `{round_[-1]}.on(Type, at_most=3) >> {start}`",
         )
+
+
+def _cyclic(follow: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Of each set of steps that lead to one another the first."""
+    names = list(follow)
+    number = {name: n for n, name in enumerate(names)}
+    for members in components([[number[t] for t in follow[name]] for name in names], range(len(names))):
+        first = names[min(members)]
+        if len(members) > 1 or first in follow[first]:
+            yield first
 
 
 def _case_edges(s: Subject) -> Iterator[Problem]:
@@ -137,7 +157,7 @@ def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
     return Problem(
         code="AF107",
         what=f"its `{verb}` is `{short_name(getattr(s.spec, verb))}` and `{step}` {verb} `{_name(type_)}`",
-        where=f"workflow `{s.spec.name}`{s.place}",
+        where=s.workflow(verb),
         hint=f"write `{verb}: {type_name(type_)}`, or leave it out",
     )
 
@@ -152,7 +172,9 @@ def _unhandled_cases(s: Subject) -> Iterator[Problem]:
         if not named or any(e.on is None for e in edges):
             continue
 
-        for member in cases(s.gives(id_)):
+        # `.on(Literal["a"])` handles one value of many; without such, a type is handled as a whole.
+        is_by_value = any(get_origin(member) is Literal for case in named for member in cases(case))
+        for member in (values if is_by_value else cases)(s.gives(id_)):
             if not any(assignable(member, case) for case in named):
                 yield Problem(
                     code="AF106",
@@ -237,7 +259,10 @@ def _name(type_: Any) -> str:
     return short_name(type_name(type_))
 
 
-CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
+_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]|^\s*$")
+Check = Callable[[Subject], Iterator[Problem]]
+CHECKS: tuple[Check, ...] = (
+    _nameless,
     _unreachable,
     _dead_ends,
     _unbounded_cycles,
@@ -252,3 +277,9 @@ CHECKS: tuple[Callable[[Subject], Iterator[Problem]], ...] = (
     numbers,
     contains_itself,
 )
+# What hangs on all ways through a graph: nothing can be said of it where a way may be there that nobody wrote,
+OF_ALL: tuple[Check, ...] = (parallel, never_asked, _reads_before_written)
+# where one may be missing,
+OF_EDGES: tuple[Check, ...] = (*OF_ALL, end_leads_on, _unhandled_cases, _unreachable, _dead_ends)
+# or where it is not known where the ways begin and end.
+OF_ENDS: tuple[Check, ...] = (*OF_EDGES, _ends_give)

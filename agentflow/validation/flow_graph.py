@@ -120,7 +120,7 @@ class _Making:
             self.nodes[ends[edge.source][1]].leads.append((ends[edge.target][0], False))
 
         for step in spec.steps:
-            for name in step.reads:
+            for name in filter(ends.__contains__, step.reads):
                 self.nodes[ends[name][1]].leads.append((ends[step.id][0], True))
 
         return ends[spec.start][0], ends[spec.end][1]
@@ -155,7 +155,7 @@ class _Making:
             private=tool.private,
             writes=tool.effect == "write",
             outside=tool.outside,
-            is_guarded=tool.needs_approval,
+            is_guarded=tool.labels.needs_approval,
             home=tool.home,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from agentflow.exceptions import Problem
+from agentflow.places import Places
 from agentflow.spec import Flow, FlowKind, WorkflowSpec
 
 # Where a workflow is among those around it (`outer/inner/`, empty for the outermost), a kind, and a step of it.
@@ -73,9 +74,10 @@ def _keys(kind: FlowKind, step: str) -> Iterator[_Key]:
         yield step[:start], kind, ""
 
 
-def bad_waivers(spec: WorkflowSpec, place: str = "") -> list[Problem]:
+def bad_waivers(spec: WorkflowSpec, places: Places | None = None) -> list[Problem]:
     """An error for each flow that is allowed without a reason, or is of no known kind."""
-    return [problem for flow in spec.allow for problem in _faults(spec, flow, place)]
+    known = places or Places()
+    return [p for n, flow in enumerate(spec.allow) for p in _faults(spec, flow, known.said("allow", n))]
 
 
 def _faults(spec: WorkflowSpec, flow: Flow, place: str) -> Iterator[Problem]:
@@ -86,7 +88,7 @@ def _faults(spec: WorkflowSpec, flow: Flow, place: str) -> Iterator[Problem]:
     ]
     for is_wrong, what, hint in faults:
         if is_wrong:
-            where = f"`allow` of workflow `{spec.name}`" + (f" ({place})" if place else "")
+            where = f"`allow` of workflow `{spec.name}`{place}"
             yield Problem(code="AF210", what=what, where=where, hint=hint)
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec
-from agentflow.typeref import assignable, cases, class_of
+from agentflow.typeref import assignable, class_of, values
 from agentflow.validation.order import Net, Spot, condensed, net_of, together
 from agentflow.validation.subject import Subject
 
@@ -132,7 +132,7 @@ def end_leads_on(s: Subject) -> Iterator[Problem]:
 
     named = [s.types[edge.on] for edge in edges if edge.on is not None]
     always = any(edge.on is None for edge in edges)
-    members = cases(s.gives(s.spec.end))
+    members = values(s.gives(s.spec.end)) if named else ()
     if always or (named and all(class_of(m) and any(assignable(m, n) for n in named) for m in members)):
         yield Problem(
             code="AF114",

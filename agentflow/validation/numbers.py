@@ -2,69 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from agentflow.exceptions import Problem
-from agentflow.spec import StepSpec
+from agentflow.spec import Budget, StepSpec
 from agentflow.validation.subject import Subject
 
 
 def numbers(s: Subject) -> Iterator[Problem]:
     """The numbers of steps, edges and budgets."""
     for step in s.spec.steps:
-        for is_wrong, what in _bad_numbers(step):
+        for part, is_wrong, what in _bad_numbers(step):
             if is_wrong:
                 yield Problem(
                     code="AF111",
                     what=what,
-                    where=s.where(step.id),
+                    where=s.where(step.id, *part),
                     hint="give a number above 0, or leave it out",
                 )
 
     for edge in s.spec.edges:
-        if edge.at_most is not None and edge.at_most < 1:
+        if edge.at_most is not None and not _is_whole(edge.at_most, 1):
             yield Problem(
-                code="AF111", what=f"`at_most` is {edge.at_most}", where=s.edge(edge), hint="give at least 1"
+                code="AF111",
+                what=f"`at_most` is {edge.at_most!r}",
+                where=s.edge(edge, "at_most"),
+                hint="give at least 1",
             )
 
-    budgets = [(s.spec.budget, f"workflow `{s.spec.name}`{s.place}")]
-    budgets += [(step.budget, s.where(step.id)) for step in s.spec.steps]
-    for budget, where in budgets:
+    yield from _bad_budget(s.spec.budget, partial(s.workflow, "budget"))
+    for step in s.spec.steps:
+        yield from _bad_budget(step.budget, partial(s.where, step.id, "budget"))
+
+
+def _bad_budget(budget: Budget | None, where: Callable[[str], str]) -> Iterator[Problem]:
+    if budget is not None:
         for name in ("model_calls", "tool_calls", "tokens", "usd", "minutes"):
-            if budget is not None and (getattr(budget, name) or 0) < 0:
-                what = f"its budget of `{name}` is below 0"
-                yield Problem(code="AF111", what=what, where=where, hint="give 0 or more, or leave it out")
+            if (getattr(budget, name) or 0) < 0:
+                what, hint = f"its budget of `{name}` is below 0", "give 0 or more, or leave it out"
+                yield Problem(code="AF111", what=what, where=where(name), hint=hint)
 
 
-def _bad_numbers(step: StepSpec) -> Iterator[tuple[bool, str]]:
+def _bad_numbers(step: StepSpec) -> Iterator[tuple[tuple[str, ...], bool, str]]:
     map_, retry = step.map, step.retry
     yield (
-        map_ is not None and min(map_.parallel, map_.at_most) < 1,
-        "`parallel` and `at_most` of `each` must be at least 1",
+        ("map",),
+        map_ is not None and not (_is_whole(map_.parallel, 1) and _is_whole(map_.at_most, 1)),
+        "`parallel` and `at_most` of `each` must be at least 1, in whole numbers",
     )
-    yield step.timeout is not None and step.timeout <= 0, f"its timeout is {step.timeout} s"
+    yield (
+        ("timeout",),
+        step.timeout is not None and not _is_number(step.timeout, over=0),
+        f"its timeout is {step.timeout} s",
+    )
     for limit in ("max_calls", "max_rounds", "max_turns"):
-        yield not _is_number(step.options.get(limit, 1), 1), f"its `{limit}` is {step.options.get(limit)!r}"
+        given = step.options.get(limit, 1)
+        yield ("options", limit), not _is_whole(given, 1), f"its `{limit}` is {given!r}"
 
     if step.kind == "approval":
         deadline = step.options.get("deadline", 1)
-        yield not _is_number(deadline, 0) or not deadline, f"its deadline is {deadline!r} s"
+        yield ("options", "deadline"), not _is_number(deadline, over=0), f"its deadline is {deadline!r} s"
 
     if step.kind == "wait":
-        yield not _is_number(step.options.get("seconds", 0), 0), f"it waits {step.options.get('seconds')} s"
+        seconds = step.options.get("seconds", 0)
+        yield ("options", "seconds"), not _is_number(seconds), f"it waits {seconds} s"
 
     if retry is not None:
         yield (
-            min(retry.times, retry.delay, retry.factor, retry.max_delay) < 0,
-            "a number of its `retry` is below 0",
+            ("retry",),
+            not _is_whole(retry.times, 0)
+            or not all(map(_is_number, (retry.delay, retry.factor, retry.max_delay))),
+            "a number of its `retry` is below 0, or none",
         )
         yield (
-            not 0 <= retry.jitter <= 1,
+            ("retry", "jitter"),
+            not _is_number(retry.jitter) or retry.jitter > 1,
             f"the `jitter` of its `retry` is {retry.jitter}, and it is a share from 0 to 1",
         )
 
 
-def _is_number(value: Any, least: int) -> bool:
-    # Options of a definition in a file can be anything.
-    return isinstance(value, int | float) and value >= least
+# What is given to a step, in a definition without a type checker or in a file, can be anything.
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any, *, over: float | None = None) -> bool:
+    """Whether a value is a number that JSON can hold, of at least 0, or more than `over`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+
+    return value >= 0 if over is None else value > over

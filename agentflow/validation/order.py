@@ -9,6 +9,7 @@ from itertools import combinations
 from operator import and_, or_
 from typing import NamedTuple
 
+from agentflow.digraph import postorder
 from agentflow.spec import EdgeSpec
 from agentflow.validation.subject import REJECTED, Subject
 
@@ -80,14 +81,12 @@ def together(net: Net) -> dict[Spot, set[Spot]]:
 
 def moves_of(s: Subject) -> list[Move]:
     """All ways in which values move on in a workflow."""
-    import networkx as nx
-
     slots: dict[str, set[Spot]] = {}
     for edge in s.spec.edges:
         slots.setdefault(edge.target, set()).add(spot_of(s, edge))
 
     moves: list[Move] = []
-    for id_ in (s.spec.start, *nx.descendants(s.graph, s.spec.start)):
+    for id_ in filter(s.reached.__contains__, s.steps):
         empties = sorted(slots[id_]) if s.steps[id_].kind == "gather" else [(id_, -1)]
         for way in _ways(s.outgoing[id_]):
             case = next(((id_, edge.on) for edge in way if edge.on is not None), None)
@@ -213,9 +212,7 @@ def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str,
 
     The greatest solution of the equations over the edges, with sets of steps as bits of a number.
     """
-    import networkx as nx
-
-    order = list(nx.dfs_postorder_nodes(s.graph, s.spec.start))[::-1]
+    order = postorder(s.follow, s.spec.start)[::-1]
     wanted = order if wanted is None else wanted
     bit = dict.fromkeys(order, 0) | {id_: 1 << n for n, id_ in enumerate(wanted)}
     sources: dict[str, dict[int, list[str]]] = {id_: {} for id_ in order}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentflow.exceptions import Problem
+from agentflow.places import Places
 from agentflow.spec import WorkflowSpec
 from agentflow.typeref import short_name
 from agentflow.validation.order import Move, Net, Spot, condensed, net_of
@@ -16,11 +17,9 @@ Marking = tuple[Spot, ...]
 _MOST = 2000
 
 
-def stalls(
-    spec: WorkflowSpec, types: Mapping[str, Any], places: Mapping[str, str] | None = None
-) -> Iterator[Problem]:
+def stalls(spec: WorkflowSpec, types: Mapping[str, Any], places: Places | None = None) -> Iterator[Problem]:
     """Warnings of joins that wait for ever where steps give certain cases; for a workflow without problems."""
-    s = Subject(spec, types, places or {})
+    s = Subject(spec, types, places or Places())
     gathers = {step.id for step in spec.steps if step.kind == "gather"}
     if not gathers or all(edge.on is None for edge in spec.edges):
         return

@@ -6,42 +6,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agentflow.digraph import reached
+from agentflow.places import Places
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, short_name
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 REJECTED = "agentflow.steps.approval:Rejected"
 
 
 @dataclass
 class Subject:
-    """What the checks look at: the spec, the types it names, and where each step was defined.
+    """What the checks look at: the spec, the types it names, and where each part of it was defined.
 
     `unsure` are reads, by step and name, of which it is not known what they read.
     """
 
     spec: WorkflowSpec
     types: Mapping[str, Any]
-    places: Mapping[str, str] = field(default_factory=dict[str, str])
+    places: Places = field(default_factory=Places)
     unsure: frozenset[tuple[str, str]] = frozenset()
 
-    def where(self, step: str) -> str:
-        place = self.places.get(step, "")
-        return f"step `{step}`" + (f" ({place})" if place else "")
+    def where(self, step: str, *part: str) -> str:
+        """A step as problems name it; the place is that of its `part`, where that has one."""
+        return f"step `{step}`{self.places.said('steps', step, *part)}"
 
-    def edge(self, edge: EdgeSpec) -> str:
+    def edge(self, edge: EdgeSpec, *part: str) -> str:
         case = f".on({short_name(edge.on)})" if edge.on else ""
-        return f"edge `{edge.source}`{case} -> `{edge.target}`{self.place}"
+        place = self.places.said("edges", self._numbers[edge], *part)
+        return f"edge `{edge.source}`{case} -> `{edge.target}`{place}"
 
-    @property
-    def place(self) -> str:
-        """Where the workflow, and with it each edge, was written; kept under the empty name."""
-        place = self.places.get("", "")
-        return f" ({place})" if place else ""
+    def workflow(self, *part: str) -> str:
+        return f"workflow `{self.spec.name}`{self.places.said(*part)}"
+
+    @cached_property
+    def _numbers(self) -> dict[EdgeSpec, int]:
+        """The place of each edge among all; of equal ones the first."""
+        return {edge: n for n, edge in reversed(list(enumerate(self.spec.edges)))}
 
     @cached_property
     def steps(self) -> dict[str, StepSpec]:
@@ -56,28 +58,23 @@ class Subject:
         return out
 
     @cached_property
-    def graph(self) -> nx.DiGraph[str]:
-        # networkx is loaded when a workflow is built, not when agentflow is imported.
-        import networkx as nx
-
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        graph.add_nodes_from(self.steps)
-        graph.add_edges_from((edge.source, edge.target) for edge in self.spec.edges)
-        return graph
+    def follow(self) -> dict[str, list[str]]:
+        """The steps that each step leads to."""
+        return {id_: [edge.target for edge in edges] for id_, edges in self.outgoing.items()}
 
     @cached_property
     def reached(self) -> set[str]:
         """The steps that edges from the start lead to, and the start."""
-        import networkx as nx
-
-        return nx.descendants(self.graph, self.spec.start) | {self.spec.start}
+        return reached(self.follow, [self.spec.start])
 
     @cached_property
     def leading(self) -> set[str]:
         """The steps from which edges lead to the end, and the end."""
-        import networkx as nx
+        back: dict[str, list[str]] = {id_: [] for id_ in self.steps}
+        for edge in self.spec.edges:
+            back[edge.target].append(edge.source)
 
-        return nx.ancestors(self.graph, self.spec.end) | {self.spec.end}
+        return reached(back, [self.spec.end])
 
     def is_produced(self, edge: EdgeSpec) -> bool:
         """Whether some output of the edge's source is of the edge's case."""

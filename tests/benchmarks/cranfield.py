@@ -26,8 +26,9 @@ from statistics import fmean
 from agentflow.embedding import Encoder, encoder
 from agentflow.toolkit.files.chunking import Chunk
 from agentflow.toolkit.files.document import plain
-from agentflow.toolkit.files.search import ranked
-from agentflow.toolkit.files.store import File, Store
+from agentflow.toolkit.files.retrieval import ranked
+from agentflow.toolkit.files.store import SqliteStore
+from agentflow.toolkit.files.vector_store import File
 
 _DEPTH = 10
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(folder: Path, weights: Sequence[float]) -> list[dict[str, float]]:
     """nDCG@10 and recall@10 over all questions, and the time of indexing and of one search, for each weight."""
     with tempfile.TemporaryDirectory() as place:
-        store = Store(Path(place) / "cranfield.db", settings={}, dimension=384)
+        store = SqliteStore(Path(place) / "cranfield.db", model=encoder().name)
         began = time.process_time()
         _index(store, encoder(), _documents(folder))
         seconds = round(time.process_time() - began, 1)
@@ -60,9 +61,9 @@ def measure(folder: Path, weights: Sequence[float]) -> list[dict[str, float]]:
 
 
 def _score(
-    store: Store, questions: Sequence[str], grades: dict[int, dict[int, int]], weight: float
+    store: SqliteStore, questions: Sequence[str], grades: dict[int, dict[int, int]], weight: float
 ) -> dict[str, float]:
-    vectors = [vector.tobytes() for vector in encoder().embed(questions)]
+    vectors = list(encoder().embed(questions))
     began = time.process_time()
     found = [
         [document for document, _ in ranked(store, question, vector, weight)[:_DEPTH]]
@@ -97,7 +98,7 @@ def _ndcg(found: Sequence[int], relevant: set[int]) -> float:
     return gain / best
 
 
-def _index(store: Store, encoder_: Encoder, documents: Sequence[str]) -> None:
+def _index(store: SqliteStore, encoder_: Encoder, documents: Sequence[str]) -> None:
     with store.locked(lambda: False):
         store.prepare()
         for number, text in enumerate(documents, start=1):

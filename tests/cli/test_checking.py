@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from agentflow.cli.sarif import sarif_of
@@ -144,3 +145,99 @@ def test_a_broken_workflow_hides_no_other(leaking: Path, launch: Launcher) -> No
     assert [w["name"] for w in data["workflows"]] == ["leaking"]
     assert [problem["code"] for problem in data["errors"][0]["problems"]]
     assert data["ok"] is False
+
+
+def test_a_broken_workflow_is_warned_of_as_well(leaking: Path, launch: Launcher) -> None:
+    """Errors and warnings of one workflow come in one go, on the terminal, as JSON and as SARIF, with line and column."""
+    (leaking / "workflows" / "flow.yaml").write_text(
+        "agentflow: 1\nname: flow\nstart: ask\nend: nap\nsteps:\n  ask:\n    kind: agent\n    takes: str\n"
+        "    gives: str\n    options:\n      model: gpt-4-32k\n  nap:\n    kind: wait\n    takes: int\n"
+        "edges:\n  - from: ask\n    to: nap\n"
+    )
+    checked = launch("check", "--json", "--sarif", "found sarif.json")
+    (error,) = json.loads(checked.out)["errors"]
+    results = json.loads((leaking / "found sarif.json").read_text())["runs"][0]["results"]
+    places = {r["ruleId"]: r["locations"][0]["physicalLocation"] for r in results if "locations" in r}
+
+    assert [(p["code"], p["severity"]) for p in error["problems"]] == [
+        ("AF107", "error"),
+        ("AF170", "warning"),
+    ]
+    assert places["AF107"] == {
+        "artifactLocation": {"uri": "workflows/flow.yaml"},
+        "region": {"startLine": 16, "startColumn": 5},
+    }
+    assert "warning AF170" in launch("check").err
+
+
+# What SARIF 2.1.0 asks for in its sections 3.13 to 3.52, of what is written here.
+SARIF = {
+    "required": ["version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "$schema": {"type": "string", "pattern": "^https://"},
+        "runs": {"items": {"$ref": "#/$defs/run"}},
+    },
+    "$defs": {
+        "run": {
+            "required": ["tool", "results"],
+            "properties": {
+                "tool": {"required": ["driver"], "properties": {"driver": {"$ref": "#/$defs/driver"}}},
+                "results": {"type": "array", "items": {"$ref": "#/$defs/result"}},
+            },
+        },
+        "driver": {
+            "required": ["name"],
+            "properties": {
+                "rules": {
+                    "uniqueItems": True,
+                    "items": {
+                        "required": ["id"],
+                        "properties": {"helpUri": {"type": "string", "pattern": "^https://[^ ]+$"}},
+                    },
+                }
+            },
+        },
+        "result": {
+            "required": ["message"],
+            "properties": {
+                "message": {"required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}},
+                "level": {"enum": ["none", "note", "warning", "error"]},
+                "ruleIndex": {"type": "integer", "minimum": 0},
+                "locations": {
+                    "items": {
+                        "properties": {
+                            "physicalLocation": {
+                                "required": ["artifactLocation"],
+                                "properties": {
+                                    "artifactLocation": {
+                                        "properties": {"uri": {"type": "string", "pattern": "^[^ ]+$"}}
+                                    },
+                                    "region": {
+                                        "properties": {
+                                            "startLine": {"type": "integer", "minimum": 1},
+                                            "startColumn": {"type": "integer", "minimum": 1},
+                                        }
+                                    },
+                                },
+                            }
+                        }
+                    }
+                },
+            },
+        },
+    },
+}
+
+
+def test_sarif_is_as_its_standard_says(tmp_path: Path) -> None:
+    """Whatever the problems: the file has what the standard asks for, and addresses without blanks."""
+    wheres = (
+        "step `x` (/else where/w.py:7)",
+        f"edge `a` -> `b` ({tmp_path}/my flows/w.yaml:3:5)",
+        "nowhere",
+        "(x:0)",
+    )
+    problems = [Problem(code="AF102", what="it", where=where) for where in wheres]
+    for errors in ([], [DefinitionError("w", problems), AgentflowError("no such file")]):
+        jsonschema.validate(json.loads(sarif_of([], errors, tmp_path)), SARIF)

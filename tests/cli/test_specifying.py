@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentflow import Approval, Budget, Flow, Retry, Workflow
-from agentflow.cli.specifying import yaml_of
+from agentflow.definition.writing import yaml_of
 from agentflow.exceptions import ProjectError
 from agentflow.project import find_project, load_yaml
 from agentflow.spec import StepSpec, WorkflowSpec, from_data, to_data

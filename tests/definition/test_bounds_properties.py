@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, assume, given, settings
@@ -317,3 +318,56 @@ def test_the_bound_is_reached(data: st.DataObject) -> None:
     assert play.begun.total() == steps == bound.steps.value
     assert bound.parallel.value == peak >= play.parallel
     assert all(bound.steps_by[place] == times for place, times in play.begun.items())
+
+
+@st.composite
+def walks(draw: st.DrawFn) -> WorkflowSpec:
+    """Sound graphs of steps one after the other, in which several edges of a cycle can be bounded."""
+    count = draw(st.integers(3, 6))
+    edges: list[EdgeSpec] = []
+    for i in range(count - 1):
+        shapes: list[list[str | None]] = [[None], ["int", "str"], ["int", "str"]]
+        ons = draw(st.sampled_from(shapes))
+        targets = [i + 1, draw(st.integers(1, count - 1))]
+        for on, target in zip(ons, targets, strict=False):
+            limit = draw(st.integers(1, 3)) if target <= i or draw(st.integers(0, 3)) == 0 else None
+            edges.append(EdgeSpec(source=f"s{i}", target=f"s{target}", on=on, at_most=limit))
+
+    by_case = {edge.source for edge in edges if edge.on is not None}
+    steps = [
+        StepSpec(id=f"s{i}", kind="function", gives="int | str" if f"s{i}" in by_case else "Any")
+        for i in range(count)
+    ]
+    spec = WorkflowSpec(name="w", start="s0", end=f"s{count - 1}", steps=tuple(steps), edges=tuple(edges))
+    assume(not validate(spec, TYPES))
+    return spec
+
+
+def longest(spec: WorkflowSpec) -> tuple[int, Counter[str]]:
+    """The most steps of any walk, and for each step the most visits of any: by looking at all walks."""
+    leaving = {step.id: [n for n, e in enumerate(spec.edges) if e.source == step.id] for step in spec.steps}
+
+    @cache
+    def ahead(step: str, left: tuple[int | None, ...]) -> tuple[int, Counter[str]]:
+        total, visits = 0, Counter[str]()
+        for n in leaving[step]:
+            limit = left[n]
+            if limit != 0:
+                after = left if limit is None else (*left[:n], limit - 1, *left[n + 1 :])
+                more, seen = ahead(spec.edges[n].target, after)
+                total, visits = max(total, more), visits | seen
+
+        return total + 1, visits + Counter([step])
+
+    return ahead(spec.start, tuple(edge.at_most for edge in spec.edges))
+
+
+@settings(QUICK, max_examples=40)
+@given(walks())
+def test_bounds_of_cycles_are_exact_where_steps_come_one_after_the_other(spec: WorkflowSpec) -> None:
+    """However many edges of a cycle are bounded, and wherever cases lead: some walk comes to what the bound says."""
+    total, visits = longest(spec)
+    bound = worst_case(spec)
+
+    assert bound.steps.value == total
+    assert bound.steps_by == {step.id: visits[step.id] for step in spec.steps}

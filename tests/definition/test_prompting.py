@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from agentflow import Evidence
-from agentflow.steps.prompting import field_names, fill, fillable, input_text, placeholders, task_text
+from agentflow.exceptions import DefinitionError
+from agentflow.places import Place
+from agentflow.steps.prompting import (
+    field_names,
+    fill,
+    fillable,
+    input_text,
+    load_prompt,
+    placeholders,
+    task_text,
+)
 from tests.definition.sound import Again, Euro, Point, Row
 from tests.definition.stock import Note, Notes, Question
 from tests.naming import named
@@ -123,3 +134,27 @@ def test_evidence_is_numbered_through_a_value() -> None:
 
     assert [told["evidence"][0]["n"], told["more"]["n"]] == [1, 2]
     assert input_text("as it is") == "as it is"
+
+
+def test_a_sentence_that_ends_like_a_file_is_text(tmp_path: Path) -> None:
+    """A prompt that ends in `.md` is a file where one is there, text where it is a sentence, and else a clear error."""
+    place = Place(str(tmp_path / "flow.py"), 3)
+    sentence = "Sum up what stands in notes.md"
+    assert load_prompt("ask", sentence, place) == sentence
+    assert load_prompt("ask", f"{'x' * 300}.md", place) == f"{'x' * 300}.md"
+    assert load_prompt("ask", "{text}.md", place) == "{text}.md"
+
+    (tmp_path / "my own words.md").write_text("Write it.")
+    assert load_prompt("ask", "my own words.md", place) == "Write it."
+    for name in ("write.md", "prompts/write.md", "my words.md"):
+        with pytest.raises(DefinitionError, match="is not there") as missing:
+            load_prompt("ask", name, place)
+
+        assert "end it with a full stop" in missing.value.problems[0].hint
+
+
+def test_a_prompt_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """A file that cannot be read as text is a problem of its step, not a traceback."""
+    (tmp_path / "write.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DefinitionError, match="cannot be read"):
+        load_prompt("ask", "write.md", Place(str(tmp_path / "flow.py"), 3))

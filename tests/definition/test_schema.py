@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from importlib import resources
 from typing import Any
@@ -10,7 +11,8 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from agentflow import Budget, Flow, Workflow
+from agentflow import Agent, Approval, Budget, Flow, Planner, Wait, Workflow
+from agentflow.options import OPTIONS
 from agentflow.schema import workflow_schema
 from agentflow.spec import to_data
 from tests.definition.sound import SOUND, one, two
@@ -78,3 +80,31 @@ def test_what_is_no_workflow_does_not_fit() -> None:
         data = whole()
         del data[key]
         assert faults(data), key
+
+
+@pytest.mark.parametrize(
+    ("kind", "maker"), [("planner", Planner), ("agent", Agent), ("approval", Approval), ("wait", Wait)]
+)
+def test_options_are_the_arguments_of_what_they_make(kind: Any, maker: Any) -> None:
+    """An argument that is added to a planner, an agent, an approval or a wait cannot be forgotten in the format."""
+    of_all = {"self", "name", "takes", "gives", "of", "timeout", "retries", "budget"}
+    renamed = {"input_guardrails": "guardrails", "output_guardrails": "guardrails"}
+    arguments = [name for name in inspect.signature(maker.__init__).parameters if name not in of_all]
+
+    assert set(OPTIONS[kind].__annotations__) == {renamed.get(name, name) for name in arguments}
+
+
+def test_options_are_closed_by_kind() -> None:
+    """What one kind of step knows is a fault at another, also of agents below an agent."""
+    for kind, options in [
+        ("wait", {"secnds": 1}),
+        ("wait", {"deadline": 1}),
+        ("function", {"max_calls": 1}),
+        ("planner", {"max_turns": 1}),
+        ("agent", {"max_turns": "many"}),
+        ("agent", {"handoffs": [{"name": "a", "promt": ""}]}),
+        ("agent", {"agents_as_tools": [{"prompt": ""}]}),
+    ]:
+        data = whole()
+        data["steps"]["one"] = {"kind": kind, "options": options}
+        assert faults(data), (kind, options)

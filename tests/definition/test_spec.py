@@ -26,7 +26,7 @@ from agentflow import (
     step,
 )
 from agentflow.assembly import assemble
-from agentflow.exceptions import AgentflowError, ProjectError, UnknownName
+from agentflow.exceptions import AgentflowError, ProjectError
 from agentflow.path import Place
 from agentflow.project import Project, load_yaml
 from agentflow.spec import EdgeSpec, MapSpec, StepSpec, WorkflowSpec, from_data, to_data
@@ -307,10 +307,10 @@ def test_only_registered_names_can_be_used() -> None:
 
 def test_an_edge_to_no_step_is_refused() -> None:
     """An edge that names no step says which are there."""
-    with pytest.raises(UnknownName, match="`tow`") as unknown:
+    with pytest.raises(DefinitionError, match="there is no step `tow`") as refused:
         _made(_function("one"), _function("two"), edges=(EdgeSpec(source="one", target="tow"),))
 
-    assert unknown.value.nearest == ["two"]
+    assert refused.value.problems[0].hint == "did you mean `two`?"
 
 
 @pytest.mark.parametrize("slots", [(None, None), (0, None), (0, 2), (1, 2), (0, 0)])
@@ -321,13 +321,13 @@ def test_a_join_in_a_file_needs_its_slots(slots: tuple[int | None, int | None]) 
         EdgeSpec(source="one", target="two"),
         *(EdgeSpec(source=s, target="both", slot=n) for s, n in zip(("one", "two"), slots, strict=True)),
     )
-    with pytest.raises(ProjectError, match=r"`both`.*slot"):
+    with pytest.raises(DefinitionError, match=r"`both`.*slot"):
         _made(*steps, edges=edges)
 
 
 def test_a_slot_at_another_step_is_refused() -> None:
     """Only a gather has slots."""
-    with pytest.raises(ProjectError, match=r"`two`.*slot"):
+    with pytest.raises(DefinitionError, match=r"`two`.*slot"):
         _made(_function("one"), _function("two"), edges=(EdgeSpec(source="one", target="two", slot=0),))
 
 
@@ -338,7 +338,7 @@ def test_a_join_of_joins_may_be_listed_in_any_order() -> None:
 
     assert assemble(turned, HERE, ("tests",)).digest == workflow.digest
     knot = (EdgeSpec(source="a", target="b", slot=0), EdgeSpec(source="b", target="a", slot=0))
-    with pytest.raises(ProjectError, match="wait for each other"):
+    with pytest.raises(DefinitionError, match="wait for each other"):
         _made(StepSpec(id="a", kind="gather"), StepSpec(id="b", kind="gather"), edges=knot, start="a")
 
 

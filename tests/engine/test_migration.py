@@ -196,7 +196,7 @@ def test_what_is_sound_to_read_is_no_obstacle(
 ) -> None:
     """Wherever a run is cut, its own definition stands in no way, also where each step reads all before it."""
     state, _ = cut_anywhere(workflow, value, data)
-    known = ended_before(Subject(workflow.spec, workflow.types, {}))
+    known = ended_before(Subject(workflow.spec, workflow.types))
     spec = with_reads(workflow.spec, {name: sorted(known.get(name, ())) for name in workflow.steps})
 
     assert obstacles(state, spec, spec) == []

@@ -15,8 +15,19 @@ from pathlib import Path
 import pytest
 
 from agentflow import SqliteJournal
-from agentflow.events import ApprovalAsked, ErrorInfo, Event, Payload, RunFailed, RunFinished, chained, encode
-from agentflow.exceptions import JournalDamaged, JournalError
+from agentflow.audit.rows import verify_rows
+from agentflow.events import (
+    CHAIN,
+    ApprovalAsked,
+    ErrorInfo,
+    Event,
+    Payload,
+    RunFailed,
+    RunFinished,
+    chained,
+    encode,
+)
+from agentflow.exceptions import JournalDamaged, JournalError, JournalVersion
 from agentflow.journal import canonical, schema
 from tests.journal.examples import chain, started
 from tests.journal.processes import begun
@@ -341,3 +352,39 @@ def test_an_empty_file_is_an_empty_journal(tmp_path: Path) -> None:
     SqliteJournal(tmp_path / "j.db", read_only=True)._db.close()
 
     assert (tmp_path / "j.db").stat().st_size == 0
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["brought up", "as it is"])
+async def test_a_file_of_format_2_keeps_its_chain(tmp_path: Path, read_only: bool) -> None:
+    """Its runs go on as they were chained; new ones in the same file are chained as now."""
+    path = tmp_path / "j.db"
+    journal = SqliteJournal(path)
+    await journal.append("old", chain("old", 3))
+    journal._db.execute("pragma user_version=2")
+    await journal.close()
+    head = b""
+    for event in chain("old", 3):
+        head = chained(head, canonical(event))
+
+    again = SqliteJournal(path, read_only=read_only)
+    assert await again.head("old") == head.hex()
+    assert await again.read("old") == chain("old", 3)
+    if not read_only:
+        await again.append("old", chain("old", 5)[3:])
+        await again.append("new", [started("new", chain=CHAIN), *chain("new", 4)[1:]])
+
+    trails = [trail for run in ("old", "new") if (trail := await again.trail(run)) is not None]
+    await again.close()
+    assert [(verify_rows(t).state, verify_rows(t).chain, t.count) for t in trails] == (
+        [("ok", 1, 3)] if read_only else [("ok", 1, 5), ("ok", 2, 4)]
+    )
+
+
+async def test_a_chain_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    """Nothing is appended to a run whose hashes could not be checked."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    with pytest.raises(JournalVersion, match="chained in way 3"):
+        await journal.append("r", [started(chain=3)])
+
+    assert await journal.trail("r") is None
+    await journal.close()

@@ -325,11 +325,11 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     db = sqlite3.connect(path)
     db.execute("create table events (x)")
-    db.execute("pragma user_version=3")
+    db.execute("pragma user_version=9")
     db.commit()
     db.close()
     content = path.read_bytes()
-    with pytest.raises(JournalVersion, match="format 3; this agentflow reads up to 2") as refused:
+    with pytest.raises(JournalVersion, match="format 9; this agentflow reads up to 3") as refused:
         SqliteJournal(path)
 
     assert "upgrade agentflow" in refused.value.hint

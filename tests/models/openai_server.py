@@ -30,7 +30,7 @@ class Said:
 
     `status` other than 200 sends an error; `delay` waits that many seconds first; `cut` breaks the connection
     in the middle of the answer; `stops` ends a stream with that error; `page` is sent as a web page instead;
-    `limited` says that the answer ends where it does because its limit was reached.
+    `limited` says that the answer ends where it does because its limit was reached. `items` are more items of a response.
     """
 
     text: str = ""
@@ -42,6 +42,7 @@ class Said:
     stops: str = ""
     page: str = ""
     limited: bool = False
+    items: tuple[Body, ...] = ()
     input_tokens: int = 11
     output_tokens: int = 7
     cached_tokens: int = 3
@@ -62,7 +63,8 @@ class Received:
 
     @property
     def tools(self) -> list[str]:
-        return [tool.get("name") or tool["function"]["name"] for tool in self.body.get("tools", [])]
+        tools = self.body.get("tools", [])
+        return [tool.get("name") or tool.get("function", tool).get("name") or tool["type"] for tool in tools]
 
 
 Answer = Said | str | Body
@@ -326,6 +328,9 @@ class _Responses:
             }
             return
 
+        if item["type"] != "message":
+            return
+
         where = {"item_id": item["id"], "output_index": index, "content_index": 0}
         for piece in _pieces(item["content"][0].get("text", "")):
             yield {"type": "response.output_text.delta", "delta": piece, "logprobs": [], **where}
@@ -337,7 +342,7 @@ class _Responses:
 
         message = {"id": f"msg_{number}", "type": "message", "role": "assistant", "status": "completed"}
         items: list[Body] = [{**message, "content": [part]}] if said.text or said.refusal else []
-        return items + [
+        return [*items, *said.items] + [
             {
                 "id": f"fc_{number}_{index}",
                 "type": "function_call",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.toolkit.hostile_urls import Ground, ground
 from tests.toolkit.sites import Site
 
 _SETTINGS = ("SEARXNG_URL", "BRAVE_API_KEY", "TAVILY_API_KEY", "DDGS_PROXY")
@@ -18,6 +19,21 @@ def site() -> Iterator[Site]:
     site = Site()
     yield site
     site.close()
+
+
+@pytest.fixture(scope="module")
+def shared_field() -> Iterator[Ground]:
+    """Servers that must see nothing, and one that may, for all tests of a module."""
+    with ground() as made:
+        yield made
+
+
+@pytest.fixture
+def field(shared_field: Ground) -> Ground:
+    """Servers that have seen nothing yet."""
+    shared_field.seen.clear()
+    shared_field.asked.clear()
+    return shared_field
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -26,22 +25,8 @@ from tests.toolkit.hostile_urls import (
     Answers,
     Ground,
     Hostile,
-    ground,
     resolver,
 )
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Ground]:
-    with ground() as made:
-        yield made
-
-
-@pytest.fixture
-def field(shared: Ground) -> Ground:
-    shared.seen.clear()
-    shared.asked.clear()
-    return shared
 
 
 def tool_at(

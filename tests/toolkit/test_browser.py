@@ -19,11 +19,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from agentflow.context import Context, entered
 from agentflow.evidence import Evidence
-from agentflow.exceptions import AddressRefused, BrowserMissing, NetworkUnavailable, ToolError, ToolTimeout
+from agentflow.exceptions import AddressRefused, BrowserMissing, NetworkUnavailable, ToolError
 from agentflow.toolkit.browser import Browse, Browser, BrowserSession, Reach, browser_tools, find_chromium
 from agentflow.toolkit.browser.forms import best_match, forms_of, pairs_in
 from agentflow.toolkit.browser.passages import Passage, passages_of
-from agentflow.toolkit.browser.reach import Place, is_public, place_of
+from agentflow.toolkit.browser.reach import Place, place_of
 from agentflow.toolkit.browser.snapshot import clean, links_of, parse
 from agentflow.tools import Tool
 from workflows.samples.shop.server import Shop, start
@@ -112,6 +112,10 @@ def odd(outside: Site) -> Iterator[Site]:
             "/form": """<form method="post" action="/sent"><label>Word <input name="word"></label>
                 <button>Send</button></form><button disabled>Never</button>
                 <a href="file:///etc/hostname">file</a> <a href="/pop" target="_blank">window</a>""",
+            "/more": """<form method="post" action="/sent"><label>Word <input name="word"></label>
+                <input type="hidden" name="amount" value="1000"><button>Send</button></form>""",
+            "/away": """<form method="post" action="http://shop.localhost/contact"><label>Word <input name="word"></label>
+                <button>Send</button></form>""",
             "/pop": "<title>Popped</title><h1>Another window</h1>",
         }
     )
@@ -132,7 +136,7 @@ async def browser(shop: Shop, odd: Site) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def session(browser: Browser) -> AsyncIterator[BrowserSession]:
-    async with BrowserSession(browser) as session:
+    async with BrowserSession(browser, writes="allow") as session:
         yield session
 
 
@@ -205,6 +209,15 @@ async def test_browse_sends_a_form_when_told_to(browse: Browse, shop: Shop) -> N
     message = shop.messages[-1]
     assert found[0].text == f"Your reference number is {message.reference}."
     assert (message.name, message.topic, message.newsletter) == ("Ada Lovelace", "Returns", False)
+
+
+async def test_browse_sends_what_was_approved_and_nothing_else(browse: Browse, odd: Site) -> None:
+    """A form that would send a field more than was approved, or to another host, is asked about, and here refused."""
+    for path in ("/more", "/away"):
+        with pytest.raises(AddressRefused, match="a person has to approve it"):
+            await browse("Send", ODD + path, {"word": "yes"}, submit=True)
+
+    assert [asked for asked in odd.asked if asked.startswith("POST")] == []
 
 
 async def test_browse_reads_values_out_of_the_task(browse: Browse) -> None:
@@ -299,7 +312,7 @@ async def test_a_page_cannot_reach_out_by_itself(session: BrowserSession, outsid
 async def test_a_reading_session_sends_nothing(browser: Browser, odd: Site) -> None:
     """In a read-only session the button of a form is refused, the site hears nothing, and the page stays."""
     before = odd.asked.count("POST /sent")
-    async with BrowserSession(browser, read_only=True) as session:
+    async with BrowserSession(browser, writes="refuse") as session:
         await session.open(f"{ODD}/form")
         with pytest.raises(AddressRefused, match="only reads"):
             await session.click(ref(await session.snapshot(), 'button "Send"'))
@@ -344,7 +357,7 @@ async def test_an_action_that_cannot_be_done_says_why(browser: Browser) -> None:
 
         await session.open(f"{ODD}/form")
         snapshot = await session.snapshot()
-        with pytest.raises(ToolTimeout, match="element is not enabled"):
+        with pytest.raises(ToolError, match="element is not enabled"):
             await session.click(ref(snapshot, 'button "Never"'))
 
         with pytest.raises(ToolError, match="Unknown key"):
@@ -422,7 +435,7 @@ async def test_a_screenshot_is_a_png(session: BrowserSession) -> None:
 
 async def test_sessions_share_no_cookies(browser: Browser) -> None:
     """What one session put into its cart is not in the cart of another."""
-    async with BrowserSession(browser) as one, BrowserSession(browser) as two:
+    async with BrowserSession(browser, writes="allow") as one, BrowserSession(browser, writes="allow") as two:
         await one.open(f"{SHOP}/product/fjell-2")
         await one.click(ref(await one.snapshot(), 'button "Add to cart"'))
         await two.open(f"{SHOP}/cart")
@@ -462,7 +475,9 @@ def context(keeper: Any, run_id: str) -> Context:
 
 async def test_the_actions_are_tools_over_one_session_a_run(browser: Browser, tmp_path: Path) -> None:
     """Within a run the tools steer one session, keep pictures as files of the run, and close with it."""
-    tools: dict[str, Tool[..., Any]] = {t.name: t for t in browser_tools(lambda: BrowserSession(browser))}
+    tools: dict[str, Tool[..., Any]] = {
+        t.name: t for t in browser_tools(lambda: BrowserSession(browser, writes="allow"))
+    }
     keeper = Keeper(tmp_path)
     with entered(context(keeper, "one")):
         page = await tools["open_page"].invoke({"url": f"{SHOP}/contact"})
@@ -480,21 +495,27 @@ async def test_the_actions_are_tools_over_one_session_a_run(browser: Browser, tm
     await keeper.closing[0]()
 
 
-async def test_the_tools_say_what_they_touch(browser: Browser) -> None:
-    """Reading tools are labelled read, the others write, and all that they return is untrusted."""
-    tools = browser_tools(lambda: BrowserSession(browser), needs_approval=True)
-    assert {t.name: t.effect for t in tools} == {
-        "open_page": "read",
-        "read_page": "read",
-        "screenshot": "read",
-        "click": "write",
-        "fill": "write",
-        "select": "write",
-        "press": "write",
-    }
+LOOKING = {"open_page", "read_page", "go_back", "tabs", "read_field", "extract_table", "screenshot"}
+ACTING = {"click", "fill", "check", "select", "press", "hover", "drag", "scroll"}
+
+
+async def test_the_tools_say_what_they_touch(browser: Browser, tmp_path: Path) -> None:
+    """Tools that act write, and are approved, unless their session lets nothing leave; all that they return is untrusted."""
+    tools = browser_tools(lambda: BrowserSession(browser))
+    assert {t.name: t.labels.effect for t in tools} == dict.fromkeys(LOOKING, "read") | dict.fromkeys(
+        ACTING, "write"
+    )
     assert {t.returns for t in tools} == {"untrusted"}
-    assert all(t.needs_approval == (t.effect == "write") for t in tools)
+    assert all(t.labels.needs_approval == (t.effect == "write") for t in tools)
     assert all(t.description for t in tools)
+
+    reading = browser_tools(lambda: BrowserSession(browser, writes="refuse"))
+    assert {t.labels.effect for t in reading} == {"read"}
+    free = {t.name: t.labels for t in browser_tools(lambda: BrowserSession(browser, writes="allow"))}
+    assert free["click"].effect == "write"
+    assert not free["click"].needs_approval
+    more = browser_tools(lambda: BrowserSession(browser, uploads=tmp_path, downloads=tmp_path, trace=True))
+    assert {t.name for t in more} == LOOKING | ACTING | {"upload", "download", "keep_trace"}
 
 
 async def test_this_project_sees_the_shop_alone(tmp_path: Path) -> None:
@@ -553,34 +574,10 @@ async def test_the_first_browser_found_is_taken(tmp_path: Path) -> None:
     assert find_chromium(str(bundled), environ={}, folders=folders) == system
 
 
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1:248:1893:25c8:1946", True),
-        ("127.0.0.1", False),
-        ("10.0.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("0.0.0.0", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("2002:7f00:1::", False),
-        ("64:ff9b::7f00:1", False),
-    ],
-)
-async def test_private_addresses_are_known_in_every_form(address: str, public: bool) -> None:
-    """Addresses of this machine and network are not public, also inside of IPv6 forms."""
-    assert is_public(address) is public
-
-
 async def test_any_public_host_means_no_private_one() -> None:
     """Without a list of hosts, a name that resolves to this machine is refused; naming it allows it."""
     local = Place("localhost", 80)
-    with pytest.raises(AddressRefused, match="not public"):
+    with pytest.raises(AddressRefused):
         await Reach(hosts=None).addresses(local)
 
     assert ("127.0.0.1", 80) in await Reach(hosts=frozenset({"localhost"})).addresses(local)

@@ -417,10 +417,10 @@ async def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.Monk
     """Without an optional package the error names it and the command that installs it."""
 
     def find(name: str) -> str | None:
-        return None if name == "sqlite_vec" else name
+        return None if name == "apsw" else name
 
     monkeypatch.setattr(search_module, "find_spec", find)
-    with pytest.raises(MissingExtra, match="`sqlite-vec` is not installed"):
+    with pytest.raises(MissingExtra, match="`apsw` is not installed"):
         await search_in(folder).search("eggs")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentflow.exceptions import FileUnreadable
-from agentflow.toolkit.files import document, ranking
+from agentflow.toolkit.files import document, ranking, wording
 from agentflow.toolkit.files.chunking import chunks
 from agentflow.toolkit.files.document import Document
 from agentflow.toolkit.files.pages import assemble
@@ -293,9 +293,10 @@ def test_hostile_text_takes_no_long_time(text: str) -> None:
 
 def test_no_word_of_a_query_is_an_operator() -> None:
     """Each telling word is quoted once; common words are left out unless there are no others."""
-    assert ranking.match_any('How to NEAR(bread AND "bread") OR rye*?') == '"near" OR "bread" OR "rye"'
-    assert ranking.match_any("to be or not to be") == '"to" OR "be" OR "or" OR "not"'
-    assert ranking.match_any("🐝 !") == ""
+    words = ranking.telling('How to NEAR(bread AND "bread") OR rye*?')
+    assert wording.match_any(words, lambda _: 1, total=9, rows=9) == '"near" OR "bread" OR "rye"'
+    assert ranking.telling("to be or not to be") == ["to", "be", "or", "not"]
+    assert ranking.telling("🐝 !") == []
 
 
 def test_rankings_are_joined_by_score() -> None:

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from agentflow.exceptions import (
 )
 from agentflow.toolkit.web import PageReader, WebSearch, fetch_page
 from agentflow.toolkit.web.passages import passages
-from tests.toolkit.hostile_urls import HOSTILE, OPEN_NETWORK, Ground, Hostile, ground, resolver
+from tests.toolkit.hostile_urls import HOSTILE, OPEN_NETWORK, Ground, Hostile, resolver
 from tests.toolkit.sites import Reply, Site, names
 from tools import web as tools_web
 
@@ -382,12 +382,6 @@ async def test_no_provider_is_an_error() -> None:
 
 
 # Pages
-
-
-@pytest.fixture(scope="module")
-def field() -> Iterator[Ground]:
-    with ground() as made:
-        yield made
 
 
 PAGE = """<html><head><title>Repair

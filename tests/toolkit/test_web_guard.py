@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -24,23 +23,9 @@ from tests.toolkit.hostile_urls import (
     Answers,
     Ground,
     Hostile,
-    ground,
     resolver,
 )
 from tests.toolkit.sites import Reply, Site
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Ground]:
-    with ground() as made:
-        yield made
-
-
-@pytest.fixture
-def field(shared: Ground) -> Ground:
-    shared.seen.clear()
-    shared.asked.clear()
-    return shared
 
 
 def guarding(field: Ground, answers: Answers | None = None, **settings: Any) -> Guard:

@@ -407,14 +407,14 @@ SLOW = "<p>text</p>" * 400_000
 
 @pytest.fixture
 def quick() -> Iterator[Extractors]:
-    extractors = Extractors(seconds=0.4, count=1)
+    extractors = Extractors(seconds=1, count=1)
     yield extractors
     extractors.close()
 
 
 async def test_slow_page_ends_its_child(quick: Extractors) -> None:
     """A page that takes too long is given up, and the next one is read by a new child."""
-    with pytest.raises(FileUnreadable, match=r"took longer than 0\.4 s"):
+    with pytest.raises(FileUnreadable, match="took longer than 1 s"):
         await quick.content("http://slow.example/", SLOW)
 
     assert (await calm(quick)).text == "Closed."

@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from agentflow import Context, MemoryJournal, Retry, Settings, Workflow, each, operation, resume, step
 from agentflow.events import StepStarted
 from agentflow.tracing.collector import Collector, collector_of
+from agentflow.tracing.content import told
 from agentflow.tracing.export import BATCH, Exporter, from_environment, otlp_json, step_scope
 from agentflow.tracing.ids import step_span_id, trace_id
 from agentflow.tracing.spans import SpanData, spans_of
@@ -97,7 +98,7 @@ async def test_the_spans_of_a_run_arrive_whole(tracing: Tracing, receiver: Recei
     arrived = {int.from_bytes(span.span_id, "big"): span for span in all_spans(requests)}
     assert (delivery.sent, delivery.failed, delivery.why) == (len(traced.spans), 0, "")
     assert set(arrived) == {span.span_id for span in traced.spans}
-    for span in traced.spans:
+    for span in [told(span, content=True) for span in spans_of(traced.events, with_records=True)]:
         other = arrived[span.span_id]
         assert other.trace_id == trace_id("spelling-1").to_bytes(16, "big")
         assert int.from_bytes(other.parent_span_id, "big") == (span.parent_id or 0)

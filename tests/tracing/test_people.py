@@ -21,7 +21,7 @@ from agentflow import (
 )
 from agentflow.app import Pending, Run
 from agentflow.tools import call
-from agentflow.tracing.export import _without_content
+from agentflow.tracing.content import told as told_of
 from agentflow.tracing.spans import spans_of
 from tests.tracing import ordering
 from tests.tracing.conftest import Traced, Tracing, links, names, told, traced
@@ -92,7 +92,7 @@ async def test_a_call_that_was_refused_says_so() -> None:
     run_ = await after_people(Workflow("w", start=tries, end=tries), 5, approved=False)
 
     refused = run_.one("execute_tool pay", approval_by="ann", approval_approved=False)
-    assert (refused.status, refused.attributes["error.type"]) == ("error", "ToolError")
+    assert (refused.status, refused.attributes["error.type"]) == ("error", "CallRefused")
     assert run_.result.output == "no"
 
 
@@ -133,7 +133,7 @@ async def test_an_operation_that_is_stopped_while_a_person_is_asked_is_an_error_
     root = next(s for s in spans if s.parent_id is None)
     assert root.attributes["agentflow.run.cancelled_by"] == "bob"
     assert root.attributes["agentflow.run.reason"] == "too dear"
-    assert "agentflow.run.reason" not in _without_content(root).attributes
+    assert "agentflow.run.reason" not in told_of(root, content=False).attributes
 
 
 async def test_a_write_in_doubt_is_told_and_the_next_attempt_points_at_it() -> None:

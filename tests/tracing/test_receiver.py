@@ -16,8 +16,12 @@ from urllib.request import urlopen
 import pytest
 
 from agentflow import Context, Retry, Workflow, each, operation, step
+from agentflow.audit.pieces import chain_faults, chain_of, gathered, head_faults
+from agentflow.audit.spans import verify_spans
+from agentflow.events import decode
 from agentflow.tracing.export import Exporter, from_environment
-from agentflow.tracing.ids import hex_trace_id
+from agentflow.tracing.ids import hex_trace_id, trace_id
+from agentflow.tracing.received import spans_in
 from agentflow.tracing.spans import SpanData
 from tests.tracing.conftest import Tracing
 
@@ -197,3 +201,21 @@ async def test_a_run_that_is_sent_twice_is_there_once(tracing: Tracing, receiver
     # What was sent after it has been written, so the second sending has been, too.
     stored(receiver, "after-1", len(last.spans))
     assert len(stored(receiver, "twice-1", len(traced.spans))) == len(traced.spans)
+
+
+async def test_a_trail_is_proven_from_what_the_receiver_has(tracing: Tracing, receiver: str) -> None:
+    """All events come back, chained, as they were written: of the spans, this receiver changes kinds, times and attributes."""
+    exporter = exporter_to(receiver)
+    traced = await tracing(counting("proven"), "a flaky word", observers=[exporter])
+    exporter.flush(60)
+    stored(receiver, "proven-1", len(traced.spans))
+    read = answer(f"{receiver}/v1/projects/default/spans/otlpv1?limit=500")["data"]
+    received = spans_in({"resourceSpans": [{"scopeSpans": [{"spans": read}]}]})
+    pieces = gathered([one for one in received if one.span.trace_id == trace_id("proven-1")])
+    verdict = verify_spans(received, "proven-1")
+
+    assert chain_faults(pieces, chain_of(pieces)) == head_faults(pieces, "proven-1") == pieces.faults == []
+    assert [decode(piece.raw) for _, piece in sorted(pieces.events.items())] == traced.events
+    assert verdict.head == await tracing.journal.head("proven-1")
+    assert verdict.fault is not None
+    assert verdict.fault.of == "span"

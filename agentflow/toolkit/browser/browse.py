@@ -11,7 +11,7 @@ from agentflow.context import current
 from agentflow.evidence import Evidence
 from agentflow.exceptions import ToolError
 from agentflow.toolkit.browser.explore import PageView, explore, look, read
-from agentflow.toolkit.browser.filling import fill_in, read_back, send
+from agentflow.toolkit.browser.filling import fill_in, read_back, send, to_be_sent
 from agentflow.toolkit.browser.forms import Match, best_match, forms_of, pairs_in
 from agentflow.toolkit.browser.passages import Passage
 from agentflow.toolkit.browser.process import Browser, run_browser
@@ -40,7 +40,8 @@ class Browse:
     """`browse(task, url)` returns the passages most like the task from `url` and the pages around it.
 
     With `values`, or `name: value` pairs in the task that fit a form on the page, it fills that form in, and
-    sends it only when called with `submit=True`; without, no request leaves that could change anything.
+    sends it only when called with `submit=True`; without, no request leaves that could change anything. Called so, the
+    values count as approved: a form with these and no others is sent, for any other a person is asked about all of it.
     Given a `Reach`, it uses the browser that the run keeps for it; given a `Browser`, that one.
     """
 
@@ -64,7 +65,7 @@ class Browse:
     ) -> list[Evidence]:
         """Evidence from the site at `url`, best first; raises a `ToolError` that says what went wrong."""
         relevance = Relevance(task, meaning=self._meaning)
-        async with self._session(read_only=not submit) as session:
+        async with self._session(may_send=submit) as session:
             if values:
                 view, match = await self._form(session, url, values, relevance)
                 return await self._use(session, view, match, submit=submit)
@@ -79,10 +80,10 @@ class Browse:
             return await self._read(session, url, relevance)
 
     @asynccontextmanager
-    async def _session(self, *, read_only: bool) -> AsyncGenerator[BrowserSession]:
+    async def _session(self, *, may_send: bool) -> AsyncGenerator[BrowserSession]:
         browser = run_browser(self._where) if isinstance(self._where, Reach) else self._where
         try:
-            async with BrowserSession(browser, read_only=read_only) as session:
+            async with BrowserSession(browser, writes="ask" if may_send else "refuse") as session:
                 yield session
         finally:
             # Outside of a run nobody else would end a browser that was started for this call.
@@ -143,6 +144,7 @@ class Browse:
             filled = Passage(text="", place=match.form.name or view.visit.title)
             return _evidence([(_Found(replace(filled, text=text), view), 1.0) for text in rows])
 
+        session.approve(await to_be_sent(session, match), view.visit.url)
         before = {passage.text for passage in view.passages}
         visit = await send(session, match)
         answer = await look(session, visit)

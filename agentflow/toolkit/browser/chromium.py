@@ -20,8 +20,31 @@ FLAGS = (
     "--force-color-profile=srgb",
     # What does not go through the proxy goes nowhere: no name is resolved and no UDP leaves.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    # Ways to send that no session could hold back: they are not shown to it.
+    "--disable-blink-features=SharedWorker,FetchLaterAPI,BackgroundFetch,WebTransport,DirectSockets",
+    "--no-pings",
 )
+# A page that is left may still send, and a browser shows that to nobody: from then on what it sends stays here. A beacon that
+# is refused has a page send the usual way, which is held back and asked about.
+LEAVING = """(() => {
+  let left = false;
+  const { fetch, Request, XMLHttpRequest, Navigator } = globalThis;
+  const lasts = Object.getOwnPropertyDescriptor(Request.prototype, 'keepalive').get;
+  const send = XMLHttpRequest.prototype.send;
+  addEventListener('pagehide', () => { left = true; }, true);
+  addEventListener('pageshow', () => { left = false; }, true);
+  globalThis.fetch = function fetch_(input, init) {
+    if (left) return Promise.reject(new TypeError('Failed to fetch'));
+    const request = new Request(input, init);
+    return fetch(lasts.call(request) ? new Request(request, { keepalive: false }) : request);
+  };
+  XMLHttpRequest.prototype.send = function (body) {
+    if (left) throw new DOMException('Failed to send', 'NetworkError');
+    return send.call(this, body);
+  };
+  Navigator.prototype.sendBeacon = () => false;
+})()"""
 _HINT = (
     "install one with `apt-get install chromium` or `playwright install chromium`, "
     f"or name one in the environment variable `{VARIABLE}`"

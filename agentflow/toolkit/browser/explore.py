@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from agentflow.exceptions import ToolError
+from agentflow.toolkit.browser.pages import Visit
 from agentflow.toolkit.browser.passages import Passage, passages_of
 from agentflow.toolkit.browser.relevance import Relevance
-from agentflow.toolkit.browser.session import BrowserSession, Visit
+from agentflow.toolkit.browser.session import BrowserSession
 from agentflow.toolkit.browser.snapshot import Link, Node, links_of, parse
 
 # Some sites change things on a mere GET: what sounds like doing something is not followed.

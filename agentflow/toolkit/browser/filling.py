@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agentflow.exceptions import ToolError
 from agentflow.toolkit.browser.forms import Field, Match, is_yes, option_for
-from agentflow.toolkit.browser.session import BrowserSession, Visit
+from agentflow.toolkit.browser.pages import Visit
+from agentflow.toolkit.browser.session import BrowserSession
 from agentflow.toolkit.browser.snapshot import Node, parse
 
 
@@ -33,6 +34,18 @@ def _choice(place: Field, value: str) -> str:
         raise ToolError(f"`{place.label}` has no choice `{value}`; it has {known}")
 
     return choice
+
+
+async def to_be_sent(session: BrowserSession, match: Match) -> list[str]:
+    """The values that a form sends when it sends what was filled in: of text as it was given, of choices as the site has it."""
+    return [
+        value if place.kind == "text" else await session.held(_chosen(place, value))
+        for place, value in match.values
+    ]
+
+
+def _chosen(place: Field, value: str) -> str:
+    return place.options[_choice(place, value)] if place.kind == "radio" else place.ref
 
 
 async def read_back(session: BrowserSession, match: Match) -> list[str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 
 from agentflow.exceptions import AddressRefused, NetworkUnavailable, ToolError
-from agentflow.toolkit.browser.reach import Place, Reach, place_of
+from agentflow.toolkit.browser.reach import PORTS, Place, Reach, place_of
 
 CONNECT_SECONDS = 10
 HEAD_SECONDS = 30
 LARGEST_HEAD = 64 * 1024
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _CHUNK = 64 * 1024
 _HOP = (b"connection:", b"proxy-connection:", b"keep-alive:", b"proxy-authorization:")
 
@@ -25,13 +28,20 @@ class _Request:
     place: Place
     line: bytes
     fields: list[bytes]
+    method: str = ""
+    url: str = ""
 
 
 class Gate:
-    """A forward proxy on loopback that lets through what `reach` allows, and remembers why it did not."""
+    """A forward proxy on loopback that lets through what `reach` allows, and remembers why it did not.
+
+    Over plain http it also lets through only those requests that change something which a session said it would send: a
+    browser has ways to send that no session sees, such as a beacon of a page that is left, or a redirect with a body.
+    """
 
     def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+        self.reach = reach
+        self._expected: Counter[tuple[str, str]] = Counter()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._troubles: dict[Place, ToolError] = {}
@@ -61,6 +71,21 @@ class Gate:
         except AddressRefused:
             return None
 
+    @contextmanager
+    def expecting(self, method: str, url: str) -> Generator[None, None, None]:
+        """Let one request like this through while the body runs."""
+        key = (method, url.partition("#")[0])
+        self._expected[key] += 1
+        try:
+            yield
+        finally:
+            self._expected[key] -= 1
+            self._expected += Counter()  # forgets what stands at nought
+
+    def expect_socket(self, url: str) -> None:
+        """Let one socket to `url` through."""
+        self._expected["CONNECT", str(place_of(url))] += 1
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -82,6 +107,7 @@ class Gate:
         request = None
         try:
             request = _parse(head)
+            self._check(request)
             upstream = await self._connect(request.place)
         except ToolError as error:
             if request:
@@ -96,8 +122,23 @@ class Gate:
         finally:
             await _close(upstream[1])
 
+    def _check(self, request: _Request) -> None:
+        """Raise `AddressRefused` for what nobody said would be sent; within a tunnel nothing can be seen."""
+        if request.tunnel and request.place.port != PORTS["ws"]:
+            return
+
+        if request.method in READING:
+            return
+
+        key = (request.method, request.url)
+        if self._expected[key] < 1:
+            raise AddressRefused(f"`{request.method} {request.url}` was not asked for by any action")
+
+        if request.tunnel:
+            self._expected[key] -= 1
+
     async def _connect(self, place: Place) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for address, port in await self._reach.addresses(place):
+        for address, port in await self.reach.addresses(place):
             with suppress(OSError):
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await asyncio.open_connection(address, port, limit=LARGEST_HEAD)
@@ -110,14 +151,16 @@ def _parse(head: bytes) -> _Request:
     method, target, version = first.split(b" ")
     kept = [field for field in fields if not field.lower().startswith(_HOP)]
     if method == b"CONNECT":
-        return _Request(True, place_of(f"https://{target.decode('ascii')}"), b"", kept)
+        place = place_of(f"https://{target.decode('ascii')}")
+        return _Request(True, place, b"", kept, "CONNECT", str(place))
 
     url = target.decode("ascii")
     if not url.startswith("http://"):
         raise AddressRefused(f"`{url}` is no http address")
 
     path = b"/" + target.partition(b"://")[2].partition(b"/")[2]
-    return _Request(False, place_of(url), b" ".join((method, path, version)), kept)
+    line = b" ".join((method, path, version))
+    return _Request(False, place_of(url), line, kept, method.decode("ascii"), url)
 
 
 async def _exchange(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from agentflow.context import current
 from agentflow.exceptions import BrowserMissing, MissingExtra
-from agentflow.toolkit.browser.chromium import FLAGS, find_chromium, may_sandbox
+from agentflow.toolkit.browser.chromium import FLAGS, LEAVING, find_chromium, may_sandbox
 from agentflow.toolkit.browser.gate import Gate
 from agentflow.toolkit.browser.reach import Reach
 
@@ -40,17 +40,19 @@ class Browser:
     ) -> None:
         await self.close()
 
-    async def context(self) -> BrowserContext:
-        """A fresh context: no cookies, no permissions, no downloads, all traffic through the gate."""
+    async def context(self, *, downloads: bool = False) -> BrowserContext:
+        """A fresh context: no cookies, no permissions, no downloads unless asked for, all traffic through the gate."""
         process = await self._running()
-        return await process.new_context(
+        context = await process.new_context(
             # Chromium would go past the proxy for names of this machine without `<-loopback>`.
             proxy={"server": self._proxy, "bypass": "<-loopback>"},
             viewport={"width": VIEWPORT[0], "height": VIEWPORT[1]},
-            accept_downloads=False,
+            accept_downloads=downloads,
             service_workers="block",
             permissions=[],
         )
+        await context.add_init_script(LEAVING)
+        return context
 
     async def close(self) -> None:
         """End the process, the driver and the gate; a later use starts them again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -11,9 +10,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from agentflow.exceptions import AddressRefused, NetworkUnavailable
+from agentflow.toolkit.guard import Guard
 
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SCHEMES_HINT = "open an address that begins with `http://` or `https://`"
 
 
@@ -56,12 +55,13 @@ def _plain(host: str) -> str:
 class Reach:
     """The one policy of a browser.
 
-    `hosts` are names, or `name:port` where the port is not 80 or 443; None stands for every host whose
-    addresses are public. A host that is named may be private: naming it is the permission. `sites` are hosts
-    that this machine serves: the function starts a server on loopback and gives its port, once a browser.
+    `hosts` are names, or `name:port` where the port is not 80 or 443; None stands for every host that `public` lets
+    through. A host that is named may be private: naming it is the permission. `sites` are hosts that this machine serves:
+    the function starts a server on loopback and gives its port, once a browser.
     """
 
     hosts: AbstractSet[str] | None
+    public: Guard = field(default_factory=Guard)
     sites: Mapping[str, Callable[[], int]] = field(default_factory=dict[str, Callable[[], int]])
 
     def check(self, place: Place) -> None:
@@ -70,7 +70,7 @@ class Reach:
             return
 
         if self.hosts is None:
-            allowed = place.port in (80, 443)
+            allowed = place.port in self.public.ports
         else:
             allowed = any(_fits(entry, place) for entry in self.hosts)
 
@@ -79,7 +79,7 @@ class Reach:
 
     def _hint(self) -> str:
         if self.hosts is None:
-            return "only public hosts on the ports 80 and 443 may be opened"
+            return f"only public hosts on the ports {', '.join(map(str, self.public.ports))} may be opened"
 
         names = ", ".join(f"`{name}`" for name in sorted({*self.hosts, *(f"http://{s}" for s in self.sites)}))
         return f"it may open {names}" if names else "it may open no host at all: name some in `hosts`"
@@ -90,12 +90,10 @@ class Reach:
         if place.host in self.sites and place.port == PORTS["http"]:
             return [("127.0.0.1", await asyncio.to_thread(self.sites[place.host]))]
 
-        found = await _resolve(place)
-        private = next((a for a in found if self.hosts is None and not is_public(a)), None)
-        if private:
-            raise AddressRefused(
-                f"`{place}` has the address {private}, which is not public", hint=self._hint()
-            )
+        if self.hosts is None:
+            found = await self.public.addresses(place.host, place.port)
+        else:
+            found = await _resolve(place)
 
         return [(address, place.port) for address in found]
 
@@ -116,16 +114,3 @@ async def _resolve(place: Place) -> list[str]:
         ) from None
 
     return list(dict.fromkeys(str(row[4][0]) for row in rows))
-
-
-def is_public(address: str) -> bool:
-    """Is this an address of the public internet, also behind IPv6 forms that carry an IPv4 address?"""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or _nat64(ip) or ip
-
-    return ip.is_global and not ip.is_multicast
-
-
-def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None

@@ -1,90 +1,90 @@
-"""One visitor's view of the web: a page, the actions on it by reference, and clear errors when they fail."""
+"""One visitor's view of the web: pages, the actions on them by reference, and clear errors when they fail."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agentflow.exceptions import AddressRefused, NetworkUnavailable, ToolError, ToolTimeout
-from agentflow.toolkit.browser.process import Browser, first_line, require_playwright
+from agentflow.exceptions import AddressRefused, ToolError
+from agentflow.toolkit.browser.folders import Kept, keep, upload_of
+from agentflow.toolkit.browser.obstacles import named, stale
+from agentflow.toolkit.browser.pages import ACTION_SECONDS, NAVIGATION_SECONDS, Visit
+from agentflow.toolkit.browser.pointing import BUTTON, Pointing
+from agentflow.toolkit.browser.process import Browser
 from agentflow.toolkit.browser.reach import Reach, place_of
 from agentflow.toolkit.browser.snapshot import Link, clean, links_of, parse
+from agentflow.toolkit.browser.tables import Table, table_of
+from agentflow.toolkit.browser.traffic import Writes
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Locator, Page, Request, Response, Route, WebSocketRoute
+    from playwright.async_api import Locator, Page, Position
 
-ACTION_SECONDS = 3.0
-NAVIGATION_SECONDS = 15.0
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _REF = re.compile(r"(f\d+)?e\d+")
 _OPTIONS = "element => Array.from(element.options ?? [], option => option.label.trim())"
-_BLOCKED_BY = re.compile(r"element is not \w+|<.*> intercepts pointer events|outside of the viewport")
+_HELD = "e => ['checkbox', 'radio'].includes(e.type) && !e.checked ? '' : String(e.value ?? '')"
+# Where the middle of some words is, from the corner of the element that they stand in.
+_WORDS = """(element, words) => {
+  const nodes = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+    const from = node.data.indexOf(words);
+    if (from < 0) continue;
+    const range = document.createRange();
+    range.setStart(node, from);
+    range.setEnd(node, from + words.length);
+    const box = range.getClientRects()[0], own = element.getBoundingClientRect();
+    if (box?.width && box.height)
+      return { x: box.x + box.width / 2 - own.x - element.clientLeft, y: box.y + box.height / 2 - own.y - element.clientTop };
+  }
+  return null;
+}"""
+_SCROLL = """(element, [x, y]) => {
+  const moves = e => e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1;
+  let e = element;
+  while (e && !(moves(e) && !['visible', 'clip'].includes(getComputedStyle(e).overflowY) || e.tagName === 'TEXTAREA'))
+    e = e.parentElement;
+  (e ?? document.scrollingElement).scrollBy(x, y);
+}"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
-    """Where a session is now; `status` is the HTTP status of the page, 0 if none is known."""
+class BrowserSession(Pointing):
+    """A page in a browser, and what may be done on it. `writes` says what becomes of requests that could change something.
 
-    url: str
-    title: str
-    status: int
-
-
-class BrowserSession:
-    """A page in a browser. `read_only` refuses every request that could change something (POST and the like).
-
-    Given a `Reach` the session owns its browser; given a `Browser` it shares that one. Nothing starts before
-    the first action. Actions are done one after another, also when several tasks ask for them at once.
+    `uploads` and `downloads` are the folders that files may be taken from and put into; without them there are none.
+    `trace` keeps a record of all that is done, to be had from `trace()`. Seconds are for one action, and for one page.
     """
 
     def __init__(
         self,
         where: Reach | Browser,
         *,
-        read_only: bool = False,
+        writes: Writes = "ask",
+        uploads: Path | None = None,
+        downloads: Path | None = None,
+        trace: bool = False,
         action_seconds: float = ACTION_SECONDS,
         navigation_seconds: float = NAVIGATION_SECONDS,
     ) -> None:
-        self._owns = isinstance(where, Reach)
-        self._browser = Browser(where) if isinstance(where, Reach) else where
-        self._read_only = read_only
-        self._action = action_seconds * 1000
-        self._navigation = navigation_seconds * 1000
-        self._context: BrowserContext | None = None
-        self._turn = asyncio.Lock()
-        self._asked = ""  # the address of the last navigation within the present action
-        self._status = 0
-        self._vetoed = ""
-        self._lost = False  # the page or the browser crashed: the next action begins anew
-        self._stray = False  # an action was cancelled: the page may be on its way to somewhere
+        super().__init__(
+            where,
+            writes=writes,
+            action_seconds=action_seconds,
+            navigation_seconds=navigation_seconds,
+            trace=trace,
+            downloads=downloads is not None,
+        )
+        self._from, self._into = uploads, downloads
+        self._seen = ""
 
-    async def __aenter__(self) -> Self:
-        return self
+    @property
+    def has_uploads(self) -> bool:
+        return self._from is not None
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Forget pages and cookies, and end the browser if it is the session's own."""
-        await self._forget()
-        if self._owns:
-            await self._browser.close()
-
-    async def _forget(self) -> None:
-        context, self._context = self._context, None
-        self._lost = self._stray = False
-        if context:
-            from playwright.async_api import Error
-
-            with suppress(Error):  # the browser may be gone already
-                await context.close()
+    @property
+    def has_downloads(self) -> bool:
+        return self._into is not None
 
     async def open(self, url: str) -> Visit:
         """Go to `url`; raises `AddressRefused` outside of the reach, `NetworkUnavailable` if nobody answers."""
@@ -108,162 +108,135 @@ class BrowserSession:
 
             return await self._settled(page)
 
-    async def visit(self) -> Visit:
-        """Where the session is now."""
-        async with self._doing("read the address") as page:
-            return await self._here(page)
-
     async def snapshot(self) -> str:
         """The page as text: roles, names and values, with a reference such as `[ref=e6]` for each element."""
         async with self._doing("read the page") as page:
-            return clean(await page.aria_snapshot(mode="ai", timeout=self._navigation))
+            return await self._read(page)
 
     async def links(self) -> list[Link]:
         """The links of the page, each address once."""
         async with self._doing("read the links") as page:
-            text = clean(await page.aria_snapshot(mode="ai", timeout=self._navigation))
-            return links_of(parse(text), page.url)
+            return links_of(parse(await self._read(page)), page.url)
 
-    async def click(self, ref: str) -> Visit:
-        """Click the element and wait for the page that this may lead to."""
-        async with self._doing(f"click `{ref}`") as page:
+    async def table(self, ref: str) -> Table:
+        """The table with this reference, with typed rows; of an element around it, the first table in it."""
+        async with self._doing(f"read the table `{ref}`") as page:
+            return await table_of(await self._element(page, ref), self._action)
+
+    async def click(
+        self, ref: str, *, text: str | None = None, double: bool = False, accept: bool = False
+    ) -> Visit:
+        """Click the element and wait for the page that this may lead to; `accept` says yes to a dialog of the page.
+
+        With `text`, click where these words stand in the element: not all that can be clicked is marked up so.
+        """
+        async with self._doing(f"click `{ref}`", may_send=True) as page:
             element = await self._element(page, ref)
-            # Tried first, so that an element that cannot be clicked fails soon while a slow page may take long.
-            await element.click(trial=True, timeout=self._action)
-            await element.click(timeout=self._navigation)
+            await self._guard(element)
+            where = await self._position(element, ref, text) if text else None
+            deed = element.dblclick if double else element.click
+            self._accepts = accept
+            await self._pressed(deed(position=where, timeout=self._action))
             return await self._settled(page)
 
-    async def fill(self, ref: str, text: str) -> None:
-        """Replace what stands in a text field."""
-        async with self._doing(f"fill `{ref}`") as page:
+    async def fill(self, ref: str, text: str, *, keys: bool = False) -> Visit:
+        """Replace what stands in a field; with `keys` a key at a time, for pages that look at each."""
+        async with self._doing(f"fill `{ref}`", may_send=True) as page:
             element = await self._element(page, ref)
-            await element.fill(text, timeout=self._action)
+            await element.fill("" if keys else text, timeout=self._action)
+            if keys:
+                await element.press_sequentially(text, timeout=self._navigation)
 
-    async def check(self, ref: str, on: bool) -> None:
+            return await self._settled(page)
+
+    async def check(self, ref: str, on: bool) -> Visit:
         """Set a checkbox or radio button."""
-        async with self._doing(f"set `{ref}`") as page:
+        async with self._doing(f"set `{ref}`", may_send=True) as page:
             element = await self._element(page, ref)
             await element.set_checked(on, timeout=self._action)
+            return await self._settled(page)
 
-    async def select(self, ref: str, value: str) -> Visit:
-        """Choose the option of a list whose text is `value`."""
-        async with self._doing(f"select in `{ref}`") as page:
+    async def held(self, ref: str) -> str:
+        """What a form would send of the field; nothing of a box that is not ticked."""
+        async with self._doing(f"read `{ref}`") as page:
+            value: str = await (await self._element(page, ref)).evaluate(_HELD, timeout=self._action)
+            return value
+
+    async def select(self, ref: str, *values: str) -> Visit:
+        """Choose the options of a list whose texts are `values`; more than one where the list takes more."""
+        async with self._doing(f"select in `{ref}`", may_send=True) as page:
             element = await self._element(page, ref)
             options: list[str] = await element.evaluate(_OPTIONS, timeout=self._action)
-            chosen = next((o for o in options if o.casefold() == value.strip().casefold()), None)
-            if chosen is None:
-                known = ", ".join(f"`{option}`" for option in options[:30])
-                raise ToolError(f"`{ref}` has no option `{value}`; it has {known or 'none at all'}")
-
-            await element.select_option(label=chosen, timeout=self._action)
+            await element.select_option(
+                label=[_option(ref, options, value) for value in values], timeout=self._action
+            )
             return await self._settled(page)
 
-    async def press(self, key: str) -> Visit:
-        """Press a key, such as `Enter` or `Control+a`, where the cursor is."""
-        async with self._doing(f"press `{key}`") as page:
-            focused = page.locator(":focus")
+    async def press(self, key: str, ref: str | None = None) -> Visit:
+        """Press a key, such as `Enter` or `Control+a`, on an element, or where the cursor is."""
+        async with self._doing(f"press `{key}`", may_send=True) as page:
+            focused = await self._element(page, ref) if ref else page.locator(":focus")
             element = focused if await focused.count() == 1 else page.locator("body")
-            await element.press(key, timeout=self._navigation)
+            if key in ("Enter", "Space", " "):
+                await self._guard(element)
+
+            await self._pressed(element.press(key, timeout=self._action))
             return await self._settled(page)
 
-    async def screenshot(self) -> bytes:
-        """What a person would see now, as a PNG."""
-        async with self._doing("take a screenshot") as page:
-            return await page.screenshot(type="png", animations="disabled", timeout=self._navigation)
+    async def hover(self, ref: str) -> Visit:
+        """Put the mouse over the element, for what shows only then."""
+        async with self._doing(f"hover over `{ref}`", may_send=True) as page:
+            await (await self._element(page, ref)).hover(timeout=self._action)
+            return await self._settled(page)
 
-    @asynccontextmanager
-    async def _doing(self, what: str) -> AsyncGenerator[Page]:
-        """The page, for one action at a time; its errors become errors that a model can act on."""
-        async with self._turn:
-            require_playwright()
-            # Imported here: Playwright takes a quarter of a second, and defining a session does not need it.
-            from playwright.async_api import Error
-            from playwright.async_api import TimeoutError as Late
+    async def drag(self, ref: str, to: str) -> Visit:
+        """Drag the element onto another one and let it go there."""
+        async with self._doing(f"drag `{ref}` to `{to}`", may_send=True) as page:
+            element, target = await self._element(page, ref), await self._element(page, to)
+            where = await _beyond(element, target, self._action)
+            await element.drag_to(target, target_position=where, timeout=self._action, steps=8)
+            return await self._settled(page)
 
-            self._asked = self._vetoed = ""
+    async def scroll(self, down: int, *, right: int = 0, ref: str | None = None) -> Visit:
+        """Scroll by so many pixels (up and left are negative): the page, or what scrolls around the element."""
+        async with self._doing("scroll", may_send=True) as page:
+            element = await self._element(page, ref) if ref else page.locator("html")
+            await element.evaluate(_SCROLL, [right, down], timeout=self._action)
+            return await self._settled(page)
+
+    async def upload(self, ref: str, *names: str) -> Visit:
+        """Put files of the folder for uploads into a file field; what the page sends of them is still asked about."""
+        uploads = [upload_of(self._from, name) for name in names]
+        async with self._doing(f"upload to `{ref}`", may_send=True) as page:
+            element = await self._element(page, ref)
+            self._traffic.uploads |= {upload.name: upload for _, upload in uploads}
+            paths: Sequence[Path] = [path for path, _ in uploads]
+            await element.set_input_files(paths, timeout=self._navigation)
+            return await self._settled(page)
+
+    async def download(self, ref: str) -> Kept:
+        """Click what starts a download, and keep the file in the folder for downloads; its name is made harmless."""
+        into = self._into
+        if into is None:
+            raise ToolError(
+                "this session has no folder to download to", hint="give the session `downloads=...`"
+            )
+
+        async with self._doing(f"download from `{ref}`", may_send=True) as page:
+            element = await self._element(page, ref)
+            await self._guard(element)
+            self._expects = True
             try:
-                yield await self._page()
-            except asyncio.CancelledError:
-                self._stray = True
-                raise
-            except Late as error:
-                raise self._refused() or _late(what, error) from None
-            except Error as error:
-                raise self._refused() or self._failed(what, error) from None
+                async with page.expect_download(timeout=self._navigation) as coming:
+                    await element.click(timeout=self._action)
 
-    def _failed(self, what: str, error: Exception) -> ToolError:
-        text = first_line(error)
-        if "has been closed" in text or "crashed" in text:
-            self._lost = True
-            return ToolError(f"could not {what}: the browser has closed", hint="open the page again")
+                return await keep(await coming.value, into)
+            finally:
+                self._expects = False
 
-        if "Download is starting" in text:
-            return ToolError(f"could not {what}: it is a download, and downloads are off")
-
-        if "net::ERR_" in text:
-            return NetworkUnavailable(f"could not {what}: {text.partition(': ')[2]}")
-
-        return ToolError(f"could not {what}: {text.partition(': ')[2] or text}")
-
-    async def _page(self) -> Page:
-        if self._lost:
-            await self._forget()
-
-        context = self._context or await self._new_context()
-        self._context = context
-        # A click may have opened a window of its own: the newest is the one to go on with.
-        return context.pages[-1] if context.pages else await context.new_page()
-
-    async def _fresh(self, old: Page) -> Page:
-        """A new page in the place of one whose navigation would come in between."""
-        page = await old.context.new_page()
-        await old.close()
-        self._stray = False
-        return page
-
-    async def _new_context(self) -> BrowserContext:
-        context = await self._browser.context()
-        await context.route("**/*", self._route)
-        await context.route_web_socket("**/*", self._route_socket)
-        context.on("response", self._answered)
-        context.on("requestfailed", self._unanswered)
-        return context
-
-    async def _route(self, route: Route) -> None:
-        from playwright.async_api import Error
-
-        request = route.request
-        moves = request.is_navigation_request()
-        with suppress(Error):  # the page may be closed while the request waits here
-            if not _ordinary(request.url, moves=moves):
-                await route.abort("blockedbyclient")
-            elif self._read_only and request.method not in _READING:
-                self._vetoed = f"{request.method} {request.url}" if moves else self._vetoed
-                # "aborted" leaves the page as it is, where other reasons replace it by an error page.
-                await route.abort("aborted")
-            else:
-                await route.continue_()
-
-    async def _route_socket(self, socket: WebSocketRoute) -> None:
-        try:
-            self._browser.reach.check(place_of(socket.url))
-        except AddressRefused as error:
-            await socket.close(code=1008, reason=str(error)[:120])
-            return
-
-        # A socket can write without a request that could be vetoed.
-        if self._read_only:
-            await socket.close(code=1008, reason="this session only reads")
-        else:
-            socket.connect_to_server()
-
-    def _answered(self, response: Response) -> None:
-        if _is_page(response.request):
-            self._asked, self._status = response.url, response.status
-
-    def _unanswered(self, request: Request) -> None:
-        if _is_page(request):
-            self._asked, self._status = request.url, 0
+    async def _read(self, page: Page) -> str:
+        self._seen = clean(await page.aria_snapshot(mode="ai", timeout=self._navigation))
+        return self._seen
 
     async def _element(self, page: Page, ref: str) -> Locator:
         if not _REF.fullmatch(ref):
@@ -271,56 +244,54 @@ class BrowserSession:
 
         from playwright.async_api import Error
 
+        self._accepts = False
         element = page.get_by_ref(ref)
         with suppress(Error):  # Playwright says of some stale references that their frame is invalid
             if await element.count():
                 return element
 
-        raise ToolError(f"the reference `{ref}` is stale, take a new snapshot")
+        old = named(parse(self._seen), ref)
+        raise stale(ref, old, parse(await self._read(page)))
 
-    async def _settled(self, page: Page) -> Visit:
-        """Where an action led to, once the page is there; raises what kept it from getting there."""
-        from playwright.async_api import TimeoutError as Late
-
-        await page.wait_for_load_state("domcontentloaded", timeout=self._navigation)
-        with suppress(
-            Late
-        ):  # pictures and scripts get a moment; a page that never ends loading is read as it is
-            await page.wait_for_load_state("load", timeout=self._action)
-
-        refused = self._refused()
-        if refused:
-            raise refused
-
-        return await self._here(page)
-
-    async def _here(self, page: Page) -> Visit:
-        return Visit(url=page.url, title=clean(await page.title()), status=self._status)
-
-    def _refused(self) -> ToolError | None:
-        if self._vetoed:
-            return AddressRefused(
-                f"the page tried to send data (`{self._vetoed}`), and this session only reads",
-                hint="use a tool that may submit forms",
+    async def _position(self, element: Locator, ref: str, text: str) -> Position:
+        await element.scroll_into_view_if_needed(timeout=self._action)
+        found: Position | None = await element.evaluate(_WORDS, text, timeout=self._action)
+        if found is None:
+            raise ToolError(
+                f"`{text}` does not stand in `{ref}`", hint="take words of one line, as they stand there"
             )
 
-        known = self._browser.gate.trouble(self._asked) if self._status in (0, 403, 502) else None
-        return type(known)(str(known), hint=known.hint) if known else None
+        return found
+
+    async def _guard(self, element: Locator) -> None:
+        self._guarded(await element.evaluate(BUTTON, timeout=self._action))
 
 
-def _ordinary(url: str, *, moves: bool) -> bool:
-    return url.startswith(("http://", "https://")) or (not moves and url.startswith(("data:", "blob:")))
+async def _beyond(element: Locator, target: Locator, milliseconds: float) -> Position | None:
+    """Where on the target to let go: past its middle, seen from where it is dragged from, as lists that sort want it."""
+    start, end = (
+        await element.bounding_box(timeout=milliseconds),
+        await target.bounding_box(timeout=milliseconds),
+    )
+    if start is None or end is None:
+        return None
+
+    right = end["x"] + end["width"] / 2 - start["x"] - start["width"] / 2
+    down = end["y"] + end["height"] / 2 - start["y"] - start["height"] / 2
+    return {
+        "x": end["width"] * (0.5 + _past(right, end["width"])),
+        "y": end["height"] * (0.5 + _past(down, end["height"])),
+    }
 
 
-def _is_page(request: Request) -> bool:
-    from playwright.async_api import Error
-
-    try:
-        return request.is_navigation_request() and request.frame.parent_frame is None
-    except Error:  # the frame is gone or not there yet
-        return False
+def _past(way: float, size: float) -> float:
+    return 0.0 if abs(way) < size / 2 else 0.2 if way > 0 else -0.2
 
 
-def _late(what: str, error: Exception) -> ToolTimeout:
-    reasons = _BLOCKED_BY.findall(str(error))
-    return ToolTimeout(f"could not {what} in time" + (f": {reasons[-1]}" if reasons else ""))
+def _option(ref: str, options: Sequence[str], value: str) -> str:
+    chosen = next((o for o in options if o.casefold() == value.strip().casefold()), None)
+    if chosen is None:
+        known = ", ".join(f"`{option}`" for option in options[:30])
+        raise ToolError(f"`{ref}` has no option `{value}`; it has {known or 'none at all'}")
+
+    return chosen

@@ -19,11 +19,12 @@ _LONGEST_ROW = 20_000  # characters
 class Chunk:
     """A passage: characters `start` to `end` of its document, and what says where that is.
 
-    `context` is what is needed to understand the passage and stands before it: titles, the head of its table.
+    `page` is the number of the page that it begins on. `context` is what is needed to understand the passage and stands before it: titles, the head of its table.
     """
 
     start: int
     end: int
+    page: int | None = None
     heading: str = ""
     detail: str = ""
     context: str = ""
@@ -54,6 +55,7 @@ def _passage(document: Document, start: int, end: int, heading: str, head: str) 
     return Chunk(
         start=start,
         end=end,
+        page=document.page_number(start),
         heading=heading,
         detail=", ".join(filter(None, detail)),
         context="\n".join(filter(None, context)),

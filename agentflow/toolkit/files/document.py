@@ -44,6 +44,11 @@ class Document:
     headings: tuple[Heading, ...] = ()
     pages: tuple[tuple[int, str], ...] = ()
 
+    def page_number(self, start: int) -> int | None:
+        """The number of the page, slide or the like that `start` lies on; pages without text have no name."""
+        names = [name for at, name in self.pages if at <= start] or [name for _, name in self.pages[:1]]
+        return int(names[-1].split()[-1]) if names else None
+
     def page(self, start: int, end: int) -> str:
         """The name of the page that `start` lies on; of the first and last for a passage over several."""
         names = [name for at, name in self.pages if at < end]

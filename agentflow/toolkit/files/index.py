@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentflow.exceptions import FileUnreadable
 from agentflow.toolkit.files import chunking
 from agentflow.toolkit.files.chunking import Chunk
 from agentflow.toolkit.files.document import Document
-from agentflow.toolkit.files.parsing import READABLE, Readers
-from agentflow.toolkit.files.store import File, Store
+from agentflow.toolkit.files.parsing import Readers
+from agentflow.toolkit.files.scope import Scope, suspects, with_digest
+from agentflow.toolkit.files.vector_store import File, VectorStore
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# A file written within this time before it was looked at may have changed again with the same time stamp.
-_RACE = 2_000_000_000  # ns
 _CONTEXT = 200  # characters of titles that are embedded with a passage, whose own text must fit in as well
 _BATCH = 16  # passages embedded between two looks at whether to stop
 
@@ -53,18 +49,38 @@ class IndexReport:
     seconds: float = 0.0
 
 
+class Estimate:
+    """How long indexing still takes, by the bytes that are done and those that are left."""
+
+    def __init__(self, total: int = 0) -> None:
+        self._total, self._done = total, 0
+        self._began = time.monotonic()
+
+    def add(self, size: int) -> None:
+        """So many bytes more are done."""
+        self._done += size
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None as long as nothing is done by which it could be told."""
+        passed = time.monotonic() - self._began
+        return passed * (self._total - self._done) / self._done if self._done else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexer:
-    """Indexes `folder` into `store`. `tell(done, total, what)` is called before each file and may raise to stop.
+    """Indexes `scope` into `store`. `tell(done, total, what)` is called before each file and may raise to stop.
 
-    `check` is called more often and may raise as well; what was finished until then stays.
+    `check` is called more often and may raise as well; what was finished until then stays. `estimate` gets what tells
+    the time that is left.
     """
 
-    folder: Path
-    store: Store
+    scope: Scope
+    store: VectorStore
     embed: Callable[[Sequence[str]], NDArray[np.float32]]
     tell: Progress
     check: Callable[[], None]
+    estimate: Callable[[Estimate], None]
     seconds: float = 60.0
     size: int = 900
     overlap: int = 100
@@ -73,7 +89,7 @@ class Indexer:
         """Index what changed, while holding the store's lock; `retry` also tries again what was skipped."""
         began = time.monotonic()
         before = self.store.files()
-        found = scan(self.folder)
+        found = self.scope.scan()
         fresh = self._new(suspects(found, before, retry=retry), before, retry=retry)
         self._add(fresh)
         gone = sorted(before.keys() - found.keys())
@@ -88,7 +104,7 @@ class Indexer:
         same: list[File] = []
         for file in files:
             self.check()
-            hashed, known = _with_digest(self.folder, file), before.get(file.path)
+            hashed, known = with_digest(self.scope.folder, file), before.get(file.path)
             if not known or not hashed.digest or hashed.digest != known.digest or (retry and known.why):
                 fresh.append(hashed)
             else:
@@ -105,14 +121,17 @@ class Indexer:
                 unread.setdefault(file.digest, file)
 
         problems: dict[str, str] = {}
+        estimate = Estimate(sum(file.size for file in unread.values()))
+        self.estimate(estimate)
         documents = Readers(seconds=self.seconds).read_all(
-            [self.folder / file.path for file in unread.values()]
+            [self.scope.folder / file.path for file in unread.values()]
         )
         with contextlib.closing(documents):
             for number, file in enumerate(files, start=1):
                 self.tell(number, len(files), file.path)
                 if unread.get(file.digest or "") is file:
                     self._put(file, next(documents), problems)
+                    estimate.add(file.size)
                 else:
                     self.store.note(replace(file, why=file.why or problems.get(file.digest or "")))
 
@@ -167,69 +186,3 @@ class Indexer:
             chunks=self.store.count(),
             seconds=round(seconds, 3),
         )
-
-
-def scan(folder: Path) -> dict[str, File]:
-    """The files below `folder` by their path in it, hidden ones left out; `why` says what cannot be read."""
-    found: dict[str, File] = {}
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith((".", "~$")):  # the latter are locks of office programs
-                path = Path(place, name)
-                relative = path.relative_to(folder).as_posix()
-                found[relative] = _looked_at(folder, path, relative)
-
-    return found
-
-
-def _looked_at(folder: Path, path: Path, relative: str) -> File:
-    size = changed = 0
-    why = None
-    try:
-        status = path.stat()
-        size, changed = status.st_size, status.st_mtime_ns
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            why = "it is a link that leads out of the folder"
-        elif not stat.S_ISREG(status.st_mode):
-            why = "it is not a regular file"
-        elif path.suffix.lower() not in READABLE:
-            why = (
-                f"`{path.suffix}` files are not read"
-                if path.suffix
-                else "its name has no ending that tells its kind"
-            )
-    except OSError as error:
-        why = error.strerror or str(error)
-
-    return File(path=relative, size=size, changed=changed, seen=time.time_ns(), why=why)
-
-
-def suspects(found: Mapping[str, File], known: Mapping[str, File], *, retry: bool = False) -> list[File]:
-    """The files that may have changed since they were indexed."""
-    return [file for file in found.values() if _suspect(file, known.get(file.path), retry=retry)]
-
-
-def _suspect(file: File, known: File | None, *, retry: bool) -> bool:
-    if known is None:
-        return True
-
-    if file.why or (known.why and known.digest is None):
-        return file.why != known.why
-
-    touched = (file.size, file.changed) != (known.size, known.changed)
-    return touched or abs(known.seen - known.changed) < _RACE or (retry and bool(known.why))
-
-
-def _with_digest(folder: Path, file: File) -> File:
-    """`file` with the digest of its content and its kind, for the same bytes read in another way are another text."""
-    if file.why:
-        return file
-
-    try:
-        with (folder / file.path).open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        return replace(file, why=error.strerror or str(error))
-
-    return replace(file, digest=f"{digest}{Path(file.path).suffix.lower()}")

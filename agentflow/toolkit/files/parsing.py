@@ -13,11 +13,12 @@ import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
-from agentflow.exceptions import FileUnreadable
+from agentflow.exceptions import FileUnreadable, MissingExtra
 from agentflow.toolkit.files import document, pages
 from agentflow.toolkit.files.document import Document
 
@@ -27,6 +28,7 @@ _PARSED = (".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".epub", ".eml")
 _TEXTS = _PLAIN | _TABLES
 _LARGEST = 50 * 2**20  # bytes; of a text, whose every passage has to be embedded, a tenth
 _LONGEST_ANSWER = 200 * 2**20  # characters of JSON from a reader, ten times what it may find in a document
+MEMORY = 2 * 2**30  # bytes of address space of a reader; the worst file that it takes needs .7 of that
 _PROGRAM = Path(__file__).with_name("reader.py")
 _OPEN_XML = "application/vnd.openxmlformats-officedocument"
 _MEDIA_TYPES = {
@@ -51,8 +53,11 @@ async def read_document(source: Path | bytes, kind: str = "", *, seconds: float 
     """The document in a file or in bytes, read as files of a folder are: by a child process with limits.
 
     `kind` is an ending (`.pdf`, `pdf`) or a media type; of a file, its name's ending if not given. Raises
-    `FileUnreadable` that says what is wrong. Cancelling ends the child.
+    `FileUnreadable` that says what is wrong, and `MissingExtra`. Cancelling ends the child.
     """
+    if find_spec("kreuzberg") is None:
+        raise MissingExtra("tools", "kreuzberg")
+
     child = _Child(seconds)
     try:
         return await asyncio.to_thread(_read_one, source, kind, child)
@@ -79,15 +84,18 @@ def too_large(size: int, kind: str) -> str:
 
 
 class Readers:
-    """Reads files with up to `count` child processes, each started when first needed."""
+    """Reads files with up to `count` child processes, each started when first needed.
 
-    def __init__(self, *, seconds: float, count: int = 2) -> None:
-        self._seconds, self._count = seconds, count
+    Reading one file takes at most `seconds`, and a child at most `memory` bytes of address space.
+    """
+
+    def __init__(self, *, seconds: float, count: int = 2, memory: int = MEMORY) -> None:
+        self._seconds, self._count, self._memory = seconds, count, memory
         self._idle: LifoQueue[_Child] = LifoQueue()
 
     def read_all(self, files: Sequence[Path]) -> Generator[Document | FileUnreadable]:
         """Each file's document or what is wrong with it, in order; a few files are read ahead."""
-        children = [_Child(self._seconds) for _ in range(self._count)]
+        children = [_Child(self._seconds, self._memory) for _ in range(self._count)]
         for child in children:
             self._idle.put(child)
 
@@ -126,8 +134,8 @@ class Readers:
 class _Child:
     """One child process, replaced when a file has ended it."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, memory: int = MEMORY) -> None:
+        self._seconds, self._memory = seconds, memory
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
@@ -155,7 +163,7 @@ class _Child:
         raise FileUnreadable(
             f"reading took longer than {self._seconds:g} s"
             if late
-            else "its reader crashed, or needed more memory than it may have"
+            else "its reader crashed: it may need more memory than that may have"
         )
 
     def kill(self) -> None:
@@ -174,7 +182,7 @@ class _Child:
 
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603 - our own program; the file's name goes by its input
-                [sys.executable, "-P", str(_PROGRAM), str(self._seconds)],
+                [sys.executable, "-P", str(_PROGRAM), str(self._seconds), str(self._memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 # Words that nearly every English passage has; asking for them only costs time.
 _COMMON = """
@@ -16,17 +17,17 @@ who whom why will with would you your
 _STOP_WORDS = frozenset(_COMMON.split())
 _NEGATIONS = frozenset({"no", "not", "never", "none", "nor", "without", "except", "neither", "cannot"})
 _MOST_WORDS = 64  # of a query; SQLite's parser has a limit and more words find nothing better
+K = TypeVar("K", int, tuple[int, int])
 _ALIKE = 0.9  # share of words that two passages have in common if one is nearly the other
 
 
-def match_any(query: str) -> str:
-    """An FTS5 expression for passages with any word of `query`; each word is quoted, so none is an operator."""
+def telling(query: str) -> list[str]:
+    """The words of `query` to look for, each once; common ones only where there are no others."""
     words = list(dict.fromkeys(re.findall(r"\w+", query.lower())))
-    telling = [word for word in words if word not in _STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in telling[:_MOST_WORDS])
+    return ([word for word in words if word not in _STOP_WORDS] or words)[:_MOST_WORDS]
 
 
-def fuse(words: Mapping[int, float], meanings: Mapping[int, float], weight: float) -> list[tuple[int, float]]:
+def fuse(words: Mapping[K, float], meanings: Mapping[K, float], weight: float) -> list[tuple[K, float]]:
     """Both rankings as one, best first: scores are scaled to 0..1 each, `weight` is the share of the meaning."""
     scaled = (_scaled(words), 1 - weight), (_scaled(meanings), weight)
     total = {
@@ -36,13 +37,13 @@ def fuse(words: Mapping[int, float], meanings: Mapping[int, float], weight: floa
     return sorted(total.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
+def _scaled(scores: Mapping[K, float]) -> dict[K, float]:
     low, high = min(scores.values(), default=0.0), max(scores.values(), default=0.0)
     span = high - low
     return {key: (score - low) / span if span else 1.0 for key, score in scores.items()}
 
 
-def distinct(texts: Iterable[tuple[int, str]]) -> Iterator[int]:
+def distinct(texts: Iterable[tuple[K, str]]) -> Iterator[K]:
     """The keys of `texts` without those that say nearly the same as one before."""
     kept: list[frozenset[str]] = []
     for key, text in texts:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-_MEMORY = 4 * 2**30  # bytes of address space; parsing needs a tenth of it
+_WRITTEN = 2**26  # bytes of a file that a parser may write, should it ever do so
 _LONGEST = 20_000_000  # characters of text
 _UNPACKED = 256 * 2**20  # bytes that a zipped document may unpack to
 _ENTRIES = 20_000  # files inside of a zipped document
@@ -43,12 +43,14 @@ _BACK = str.maketrans({stand_in: character for character, stand_in in _STAND_INS
 _SLIDE = "\ue005"
 
 
-def main(seconds: float) -> None:
-    """Answer until standard input ends; a document that takes longer than `seconds` ends the process."""
+def main(seconds: float, memory: int) -> None:
+    """Answer until standard input ends; a document that takes longer than `seconds`, or more than
+    `memory` bytes of address space, ends the process.
+    """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not get between the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our input
-    _limit_memory()
+    _limit(memory)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         for line in sys.stdin:
             path, kind = json.loads(line)
@@ -65,11 +67,13 @@ def _reply(path: Path, kind: str, seconds: float, answers: TextIO, nowhere: Text
     answers.flush()
 
 
-def _limit_memory() -> None:
+def _limit(memory: int) -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows; macOS may refuse
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_WRITTEN, _WRITTEN))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _answer(path: Path, kind: str) -> dict[str, Any]:
@@ -84,6 +88,8 @@ def _answer(path: Path, kind: str) -> dict[str, Any]:
             if length <= _LONGEST
             else {"error": f"it holds {length} characters; at most {_LONGEST} are read"}
         )
+    except (ImportError, MemoryError):
+        return {"error": "it needs more memory than its reader may have"}
     except Exception as error:  # noqa: BLE001 - any failure of any parser is the answer
         return {"error": _reason(error)}
 
@@ -246,4 +252,4 @@ _READERS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main(float(sys.argv[1]), int(sys.argv[2]))

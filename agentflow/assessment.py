@@ -58,6 +58,16 @@ def assess(
     )
 
 
+def further(workflow: Workflow[Any, Any], model: str, *, today: dt.date | None = None) -> list[Problem]:
+    """What can be said of a broken workflow beside its problems: what its model cannot write, and warnings."""
+    if any(problem.code == "AF119" for problem in workflow.problems):
+        return []  # what contains itself has no end of steps to look at
+
+    now = today or dt.datetime.now(dt.UTC).date()
+    warned = [*workflow.warnings(), *_endings(workflow.spec, model, now, None)]
+    return [*cannot_produce(workflow.spec, model), *warned]
+
+
 def _endings(
     spec: WorkflowSpec, model: str, today: dt.date, listed: Mapping[str, Ending] | None
 ) -> Iterator[Problem]:

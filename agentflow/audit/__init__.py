@@ -1,0 +1,1 @@
+"""Whether a trail is what was written: from the rows of a journal, or from spans that were given back."""

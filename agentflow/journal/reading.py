@@ -1,0 +1,84 @@
+"""What a SQLite journal holds of a run, as it stands there: for who is to say whether it is what was written."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from agentflow.journal import MARK, Kept, Trail, digest_of, listing
+
+_STAND_IN = re.compile(rb'"' + re.escape(MARK).encode() + rb'":"(sha256:[0-9a-f]{64})"')
+
+
+def chain_of_row(data: Any) -> int:
+    """How the hashes of a run are chained, as the row of its first event says; a damaged row says 1, and fails to be read."""
+    try:
+        chain = json.loads(data).get("chain", 1)
+    except (ValueError, TypeError, AttributeError):
+        return 1
+
+    return chain if isinstance(chain, int) else 1
+
+
+def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
+    """All that is kept of a run, unchecked, within the transaction of the caller; None where it is not there."""
+    # The sign keeps SQLite from an index, which may be damaged.
+    row = db.execute(f"select {listing.COLUMNS}, id from runs where +run = ?", (run,)).fetchone()  # noqa: S608
+    if row is None:
+        return _pruned(db, run)
+
+    rows = [_kept(*found) for found in db.execute(_ROWS, (row[-1],))]
+    notes = () if listing.is_sound(tuple(row[:-1])) else (f"the row of run `{run}` is not what was written",)
+    return Trail(
+        run=run,
+        workflow=str(row[1]),
+        count=row[5] if isinstance(row[5], int) else 0,
+        head=_bytes(row[6]),
+        rows=rows,
+        faults=_faults(db, rows),
+        notes=notes,
+    )
+
+
+_ROWS = "select seq, at, type, data, hash from events where run = ? order by seq"
+
+
+def _pruned(db: sqlite3.Connection, run: str) -> Trail | None:
+    found = db.execute("select workflow, events, head from pruned where run = ?", (run,)).fetchone()
+    if found is None:
+        return None
+
+    workflow, count, head = found
+    return Trail(run=run, workflow=workflow, count=count, head=_bytes(head), rows=(), is_pruned=True)
+
+
+def _kept(seq: Any, at: Any, type_: Any, data: Any, hash_: Any) -> Kept:
+    # A damaged row may hold anything, text or nothing where bytes were: what it says is shown, and never fits.
+    is_bytes = isinstance(data, bytes)
+    return Kept(
+        seq=seq if isinstance(seq, int) else 0,
+        at=at if isinstance(at, int) else 0,
+        type=str(type_),
+        data=data if is_bytes else str(data).encode(errors="replace"),
+        hash=_bytes(hash_) if is_bytes else b"",
+    )
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _faults(db: sqlite3.Connection, rows: Sequence[Kept]) -> dict[str, str]:
+    """The payloads of events that are not there, or not what was written; read one by one, as they may be large."""
+    faults: dict[str, str] = {}
+    for digest in dict.fromkeys(d.decode() for row in rows for d in _STAND_IN.findall(row.data)):
+        found = db.execute("select data from payloads where digest = ?", (digest,)).fetchone()
+        if found is None:
+            faults[digest] = "missing"
+        elif not isinstance(found[0], bytes) or digest_of(found[0]) != digest:
+            faults[digest] = "altered"
+
+    return faults

@@ -1,0 +1,1 @@
+"""What is seen inside of the stronger sandbox: its worker. These files import nothing but Python's own library."""
