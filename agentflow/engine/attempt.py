@@ -139,6 +139,10 @@ class Attempt:
 
     async def stop(self) -> None:
         """End it: the process was gone, or the step was stopped, at this point of the record."""
+        # Up to where it waits for something: a task that is stopped before it has begun leaves its coroutine behind.
+        for _ in range(0 if self.is_over else TURNS):
+            await asyncio.sleep(0)
+
         self.is_stopped = True
         for asked in (*self.asked, *self.open.values(), *self.cut_off):
             asked.begun.cancel()

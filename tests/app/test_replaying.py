@@ -83,12 +83,11 @@ def _with_model(journal: MemoryJournal) -> Settings:
     return Settings(journal=journal, model="scripted/test", models={"test": thinker()})
 
 
-# The SDK leaves coroutines that it has not begun, where a run of it is stopped.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_each_beginning_of_a_run_goes_the_same_way(recorded: list[Event]) -> None:
     """A run that was cut off anywhere, as by a crash, is the same as far as it went."""
+    workflow = ledger()
     for length in range(1, len(recorded)):
-        came = await replay_events(ledger(), recorded[:length])
+        came = await replay_events(workflow, recorded[:length])
         assert came.same, (length, str(came.divergence))
 
 
@@ -124,7 +123,7 @@ async def test_a_changed_definition_or_code_is_named(
 # What is the record's own: times, chance, what calls used, who answered, and words about what came from outside.
 TAKEN = {
     "at", "chance", "due", "usage", "reserved", "attributes", "traceback", "by", "comment", "model", "version",
-    "spec", "bound", "nonce", "workflow", "run", "final", "media_type", "size", "path", "forked",
+    "spec", "bound", "nonce", "chain", "workflow", "run", "final", "media_type", "size", "path", "forked",
 }  # fmt: skip
 
 
@@ -154,13 +153,13 @@ def _other(value: Any) -> Any:
             return None
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_what_was_changed_in_a_record_is_named(recorded: list[Event]) -> None:
     """Any change of what is recorded, but of what comes from outside, is found there or where it first makes a difference."""
+    workflow = ledger()
     missed: list[str] = []
     count = 0
     for seq, name, events in mutations(recorded):
-        came = await replay_events(ledger(), events)
+        came = await replay_events(workflow, events)
         count += 1
         if came.divergence is None or came.divergence.seq < seq:
             missed.append(f"{seq} {name}: {came.divergence}")
