@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Any, Literal
 
 from agentflow.app.resuming import definition_of
@@ -146,7 +146,9 @@ def diff(a: Sequence[Event], b: Sequence[Event]) -> Diff:
 def _side(events: Sequence[Event], visits: dict[str, _Visit]) -> Side:
     started = events[0]
     assert isinstance(started, RunStarted)
-    total = Cost(seconds=(events[-1].at - started.at) / 1e9)
+    # The time until somebody took a run up, or forked it, is not its own.
+    spent = sum(b.at - a.at for a, b in pairwise(events) if not isinstance(b, RunResumed))
+    total = Cost(seconds=spent / 1e9)
     for visit in visits.values():
         total.model_calls += visit.cost.model_calls
         total.tool_calls += visit.cost.tool_calls
