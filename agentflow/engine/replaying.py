@@ -207,8 +207,9 @@ class Replayer(Runner):
             self.taken += 1
             return None
 
-        if isinstance(event, ApprovalAsked) and event.tool:
-            return None
+        if isinstance(event, OperationStarted) or (isinstance(event, ApprovalAsked) and event.tool):
+            is_followed = self._is_at_hand and self._executes
+            return diverged("order", event, event.type, "no such step is at work") if is_followed else None
 
         if type(event) not in COMPARED or (isinstance(event, OperationDoubted) and not self._executes):
             return None

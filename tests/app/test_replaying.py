@@ -335,3 +335,16 @@ def test_outcomes_that_are_changed_show_what_comes_of_them(recorded: list[Event]
 
     assert found is not None
     assert found.seq > index + 1
+
+
+def test_a_call_that_was_put_in_is_named(recorded: list[Event]) -> None:
+    """Where its step was not at work, or did not ask for it."""
+    asked = next(n for n, e in enumerate(recorded) if isinstance(e, OperationStarted))
+    for place in (3, asked + 1, len(recorded) - 1):
+        changed = [*recorded[:place], replace(recorded[asked], at=1), *recorded[place:]]
+        renumbered = [replace(event, seq=seq) for seq, event in enumerate(changed, 1)]
+
+        found = asyncio.run(replay_events(ledger(), renumbered)).divergence
+
+        assert found is not None
+        assert found.seq == place + 1
