@@ -136,7 +136,6 @@ class Follower:
         elif not asked.outcome.done():
             asked.outcome.set_result(event)
 
-        await attempt.settle()
         return None
 
     async def _ended_scope(self, attempt: Attempt, event: OperationFinished) -> Divergence | None:
@@ -160,7 +159,6 @@ class Follower:
         if not is_cut_off and (found := _outcome_difference(said, event)) is not None:
             return diverged("end", event, at(found, found.old), at(found, found.new))
 
-        await attempt.settle()
         return None
 
     async def doubted(self, attempt: Attempt, event: OperationDoubted) -> Divergence | None:

@@ -171,6 +171,10 @@ class Replayer(Runner):
             return found
 
         await self._take(event)
+        if isinstance(event, OperationFinished) and (attempt := self._attempts.get(event.step)) is not None:
+            # Only now, as the code looks at what has become of its calls.
+            await attempt.settle()
+
         return None
 
     def _look_back(self, event: RunStarted) -> None:
