@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentflow import MemoryJournal, Secret, Settings, Workflow, step
+from agentflow import MemoryJournal, Secret, Settings, Workflow, step, tool
 from agentflow.app import replay, replay_events, resume, run
 from agentflow.engine import attempt
 from agentflow.events import (
@@ -26,6 +26,7 @@ from agentflow.events import (
 )
 from agentflow.exceptions import ReplayDiverged, UnknownName
 from agentflow.testing import Ended, assert_replays, run_to_end
+from agentflow.tools import call
 from agentflow.workflow import Workflow as AnyWorkflow
 from tests.app.ledger_flow import Order, Ways, ledger, thinker
 from tests.engine.random_workflows import workflows
@@ -348,3 +349,31 @@ def test_a_call_that_was_put_in_is_named(recorded: list[Event]) -> None:
 
         assert found is not None
         assert found.seq == place + 1
+
+
+async def test_a_write_beside_another_call_is_over_before_its_step_is() -> None:
+    """A step that ends with a write, while calls ran side by side, ends in the replay as well, and is not in doubt."""
+
+    @tool(effect="write")
+    async def send(text: str) -> str:
+        """Send."""
+        await asyncio.sleep(0.01)
+        return f"sent {text}"
+
+    @tool(effect="read")
+    async def look(text: str) -> str:
+        """Look."""
+        return f"seen {text}"
+
+    @step
+    async def both(text: str) -> str:
+        sent, seen = await asyncio.gather(call(send, {"text": text}), call(look, {"text": text}))
+        return f"{sent}, {seen}"
+
+    workflow = Workflow("w", start=both, end=both)
+    events = written((await run_to_end(workflow, "a")).events)
+
+    came = await replay_events(workflow, events)
+
+    assert came.divergence is None, str(came.divergence)
+    assert came.output == "sent a, seen a"
