@@ -24,6 +24,22 @@ from agentflow.testing import path_of
 _INLINE = 6000
 # Columns of what is generated, as most formatters keep to.
 _WIDTH = 100
+_TEST = '''"""Run `{run}` of workflow `{workflow}`, frozen: it goes the same way, with no network and no model.
+
+Made by `agentflow freeze {run} {where}`, which makes it anew.
+"""
+
+{imports}from agentflow.testing import assert_replays
+
+RECORD = {record}
+PATH = {path}
+OUTPUT = {output}
+
+
+def test_{name}_goes_the_way_it_went() -> None:
+    """The same steps, calls and output as on the day it was recorded; it ended: {ended}."""
+    assert_replays(RECORD, {given}path=PATH, output=OUTPUT)
+'''
 
 
 def freeze_run(run_id: str, file: str | None, output: Path | None, *, as_json: bool) -> int:
@@ -41,7 +57,8 @@ def freeze_run(run_id: str, file: str | None, output: Path | None, *, as_json: b
     lines = [encode(event).decode() for event in events]
     folder = output.parent if output is not None else project_here().root / "tests"
     kept = _kept(lines, folder, run_id)
-    text = _test(events, lines, kept, folder, file, output)
+    record = f'Path(__file__).parent / "recordings" / "{kept.name}"' if kept else _literal(lines)
+    text = _test(events, record, _workflow(events, file, folder), output)
     if output is not None:
         _write(output, text)
     elif not as_json:
@@ -81,56 +98,30 @@ def _write(path: Path, text: str) -> None:
         ) from None
 
 
-def _test(
-    events: Sequence[Event],
-    lines: Sequence[str],
-    kept: Path | None,
-    folder: Path,
-    file: str | None,
-    output: Path | None,
-) -> str:
+def _test(events: Sequence[Event], record: str, given: str, output: Path | None) -> str:
+    """The text of the test; `record` is what its record is, `given` the argument that says where its workflow is."""
     started = events[0]
     assert isinstance(started, RunStarted)
     name = re.sub(r"\W+", "_", started.workflow).strip("_")
-    again = f"agentflow freeze {started.run}" + (
-        f" --output {output}" if output else f" > tests/test_{name}.py"
-    )
-    given = _workflow(started, file, folder)
     last: Any = events[-1]
-    result = last.output.data if last.type == "run.finished" else None
-    needs_path = kept is not None or "Path(" in given
-    record = (
-        f'RECORD = Path(__file__).parent / "recordings" / "{kept.name}"'
-        if kept is not None
-        else f"RECORD = {_literal(list(lines))}"
-    )
-    imports = (["from pathlib import Path\n"] if needs_path else []) + [
-        "from agentflow.testing import assert_replays"
-    ]
-    return "\n".join(
-        [
-            f'"""Run `{started.run}` of workflow `{started.workflow}`, frozen: it goes the same way, with no network and no model.',
-            "",
-            f"Made by `{again}`, which makes it anew.",
-            '"""',
-            "",
-            *imports,
-            "",
-            record,
-            f"PATH = {_literal(path_of(events))}",
-            f"OUTPUT = {_literal(result)}",
-            "",
-            "",
-            f"def test_{name}_goes_the_way_it_went() -> None:",
-            f'    """The same steps, calls and output as on the day it was recorded; it ended: {app.diff(events, events).a.status}."""',
-            f"    assert_replays(RECORD, {given}path=PATH, output=OUTPUT)",
-            "",
-        ]
+    return _TEST.format(
+        run=started.run,
+        workflow=started.workflow,
+        where=f"--output {output}" if output is not None else f"> tests/test_{name}.py",
+        imports="from pathlib import Path\n\n" if "Path(" in record + given else "",
+        record=record,
+        path=_literal(path_of(events)),
+        output=_literal(last.output.data if last.type == "run.finished" else None),
+        name=name,
+        ended=app.diff(events, events).a.status,
+        given=given,
     )
 
 
-def _workflow(started: RunStarted, file: str | None, folder: Path) -> str:
+def _workflow(events: Sequence[Event], file: str | None, folder: Path) -> str:
     """The argument that says where the workflow is; nothing where the project knows it by name."""
+    started = events[0]
+    assert isinstance(started, RunStarted)
     named = file or started.attributes.get("workflow_file")
     if named is None:
         return ""
