@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agentflow.app import Settings as Settings
     from agentflow.app import resume as resume
     from agentflow.app import run as run
+    from agentflow.claims.finding import Checked as Checked
     from agentflow.context import Context as Context
     from agentflow.context import operation as operation
     from agentflow.evidence import Answer as Answer
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from agentflow.steps.agent import Agent as Agent
     from agentflow.steps.approval import Approval as Approval
     from agentflow.steps.approval import Rejected as Rejected
+    from agentflow.steps.claims import annotate_claims as annotate_claims
+    from agentflow.steps.claims import check_claims as check_claims
+    from agentflow.steps.claims import require_claims as require_claims
     from agentflow.steps.function import step as step
     from agentflow.steps.planner import Planner as Planner
     from agentflow.steps.wait import Wait as Wait
@@ -52,6 +56,7 @@ _HOMES = {
     "Settings": "app",
     "resume": "app",
     "run": "app",
+    "Checked": "claims.finding",
     "Context": "context",
     "operation": "context",
     "Answer": "evidence",
@@ -75,6 +80,9 @@ _HOMES = {
     "Agent": "steps.agent",
     "Approval": "steps.approval",
     "Rejected": "steps.approval",
+    "annotate_claims": "steps.claims",
+    "check_claims": "steps.claims",
+    "require_claims": "steps.claims",
     "step": "steps.function",
     "Planner": "steps.planner",
     "Wait": "steps.wait",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from agentflow import exceptions
-from agentflow.events import ErrorInfo, Payload
+from agentflow.events import ErrorInfo, Event, Payload
 from agentflow.path import Step
 
 OperationKind = Literal["plan", "chat", "agent", "tool", "retrieval", "embeddings", "guardrail"]
@@ -112,6 +112,8 @@ class Recorder(Protocol):
 
     def output(self, step: str) -> Any: ...
 
+    async def events(self) -> Sequence[Event]: ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Context:
@@ -139,6 +141,10 @@ class Context:
         """The latest output of `step`, which must come before this one on every path."""
         value: T = self.recorder.output(step.name)
         return value
+
+    async def events(self) -> Sequence[Event]:
+        """What has happened in this run so far, as it stands in the journal."""
+        return await self.recorder.events()
 
     def artifact(self, name: str, data: bytes, media_type: str = "application/octet-stream") -> str:
         """Keep a file beside the run and return the path that it was written to."""

@@ -164,10 +164,11 @@ class RunStarted(Event):
     """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
 
     `nonce` is a random number in hex: what must not be guessed from outside is made of it. `chain` says how the hashes
-    of the run are chained; version 0.1.0 knew one way, and did not say so. `forked` is set where the run went off from
-    another one: `from` names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs that did the
-    events up to here, each with the number of the last one, and `set` holds the values that were changed: `changed` numbers
-    the events with such an output, and `was` holds earlier inputs, each with the last event it held for.
+    of the run are chained; version 0.1.0 knew one way, and did not say so. `service` names the process that drives the
+    run from here on, where it has a name of its own. `forked` is set where the run went off from another one: `from`
+    names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs that did the events up to here,
+    each with the number of the last one, and `set` holds the values that were changed: `changed` numbers the events with
+    such an output, and `was` holds earlier inputs, each with the last event it held for.
     """
 
     type: ClassVar[str] = "run.started"
@@ -182,17 +183,22 @@ class RunStarted(Event):
     bound: Json = None
     nonce: str = ""
     chain: int = 1
+    service: str = ""
     forked: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed(Event):
-    """`budget` holds limits that replace those of the definition, by step: `{"": {"usd": 2}}` is the run's own."""
+    """`budget` holds limits that replace those of the definition, by step: `{"": {"usd": 2}}` is the run's own.
+
+    `service` names the process that drives the run from here on, where it has a name of its own.
+    """
 
     type: ClassVar[str] = "run.resumed"
     model: str
     version: str
     budget: Json = None
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

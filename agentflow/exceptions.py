@@ -194,6 +194,10 @@ class GuardrailTripped(RunError):
     """Raised when a guardrail of an agent stopped it."""
 
 
+class ClaimsUnsupported(RunError):
+    """Raised when an answer cites, quotes or claims what its run does not bear out."""
+
+
 class PlanInvalid(RunError):
     """Raised when a planner's model kept answering with plans that cannot be carried out."""
 

@@ -29,7 +29,20 @@ if TYPE_CHECKING:
     from agentflow.models.pricing import Price
 
 DEFAULT_JOURNAL = "sqlite:///traces/journal.db"
-_KNOWN_SETTINGS = {"audit", "journal", "model", "prices", "stores", "workflows", "tools"}
+_KNOWN_SETTINGS = {
+    "audit",
+    "content",
+    "jaeger",
+    "journal",
+    "log",
+    "metrics",
+    "model",
+    "prices",
+    "redact",
+    "stores",
+    "tools",
+    "workflows",
+}
 _AUDIT_SETTINGS = {"heads", "key"}
 
 

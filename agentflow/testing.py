@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from agentflow.app import Decision, Pending, Replayed, Result, Settings, replay_events, run
 from agentflow.events import Event, Payload, RunStarted, StepStarted, decode
 from agentflow.exceptions import ProjectError
-from agentflow.journal import Journal, Lease, Pruned, Request, RunRow, Trail
+from agentflow.journal import Delivered, Journal, Lease, Pruned, Request, RunRow, Trail
 from agentflow.journal.memory import MemoryJournal
 from agentflow.project import find_project, load_file
 from agentflow.workflow import Workflow
@@ -248,6 +248,12 @@ class CrashingJournal:
 
     async def take(self, run: str, request: int) -> bool:
         return await self.inner.take(run, request)
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        return await self.inner.deliveries(place, run)
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        await self.inner.note_delivery(delivered)
 
     async def prune(self, runs: Sequence[str]) -> Pruned:
         return await self.inner.prune(runs)

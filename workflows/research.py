@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agentflow import Agent, Answer, Budget, Context, Evidence, Flow, Planner, Workflow, step
+from agentflow import Agent, Answer, Budget, Context, Evidence, Flow, Planner, Workflow, check_claims, step
 from tools.browser import browse
 from tools.files import file_search
 from tools.web import web_search
@@ -64,14 +64,22 @@ write = Agent("write", takes=Material, gives=Answer, prompt="prompts/brief.md", 
 
 @step
 async def check(answer: Answer, ctx: Context) -> Answer | Revision:
-    """An answer passes when each of its paragraphs cites a passage, or when there was nothing to cite."""
+    """An answer passes when each of its paragraphs cites a passage, or when there was nothing to cite.
+
+    What it cites, quotes and says was done must be borne out by the tool calls of this run.
+    """
     material = ctx.output(select)
+    false = [f"{finding.what}: {finding.why}" for finding in (await check_claims(answer, ctx)).errors]
     uncited = [line for line in answer.text.splitlines() if line.strip() and not re.search(r"\[\d+\]", line)]
-    if not material.evidence or (answer.citations and not uncited) or _says_nothing_found(answer):
+    is_cited = not material.evidence or (answer.citations and not uncited) or _says_nothing_found(answer)
+    if is_cited and not false:
         return answer
 
-    feedback = "These statements cite no passage: " + " / ".join(line.strip()[:120] for line in uncited)
-    return Revision(question=material.question, evidence=material.evidence, feedback=feedback)
+    feedback = (
+        [] if is_cited else ["These statements cite no passage:", *(line.strip()[:120] for line in uncited)]
+    )
+    feedback += ["These claims are not borne out:", *false[:8]] if false else []
+    return Revision(question=material.question, evidence=material.evidence, feedback="\n".join(feedback))
 
 
 def _says_nothing_found(answer: Answer) -> bool:

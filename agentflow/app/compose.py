@@ -37,7 +37,8 @@ class Settings:
     """What a run is given beside its definition and input.
 
     `prices` are of models that the price list does not know, or that cost something else here: `Price` by model name.
-    `heads` is where the head of the run is kept at each end, pause and resumption, beside the journal.
+    `heads` is where the head of the run is kept at each end, pause and resumption, beside the journal. `service` names
+    this process in the spans of what it does, where workers share a run or a collector.
     """
 
     journal: Journal | None = None
@@ -49,6 +50,7 @@ class Settings:
     approver: Approver | None = None
     scope: Scope | None = None
     heads: Heads | None = None
+    service: str = ""
 
 
 _programs: WeakKeyDictionary[Workflow[Any, Any], Program] = WeakKeyDictionary()
@@ -156,6 +158,7 @@ def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> 
         contents=workflow.contents,
         observers=settings.observers,
         scope=settings.scope,
+        service=settings.service,
     )
     if pool is not None:
         runner.closers.append(pool.aclose)

@@ -54,7 +54,13 @@ async def resume(
         await lease.give_back()
         raise
 
-    runner.post(RunResumed, model=runner.model, version=VERSION, budget=limits or None)
+    runner.post(
+        RunResumed,
+        model=runner.model,
+        version=VERSION,
+        budget=limits or None,
+        service=settings.service,
+    )
     return handle_of(workflow, runner, settings, lease)
 
 

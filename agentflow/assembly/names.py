@@ -20,7 +20,9 @@ from agentflow.typeref import resolve_type
 _ORIGIN = re.compile(r"openapi:[^#]+#")
 _MODULE = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]")
 # Modules of agentflow whose types a file may name; others do something when they are imported, or hold ways out.
-_OURS = ("agentflow", "agentflow.evidence", "agentflow.steps.approval")
+_OURS = ("agentflow", "agentflow.evidence", "agentflow.claims.finding", "agentflow.steps.approval")
+# Steps of agentflow itself that a file may name.
+_OUR_STEPS = tuple(f"agentflow.steps.claims:{verb}_claims" for verb in ("check", "require", "annotate"))
 # Modules whose types any file may name.
 _KNOWN = (
     "builtins", "collections", "datetime", "decimal", "enum", "fractions", "pathlib", "pydantic", "typing", "uuid",
@@ -79,7 +81,8 @@ class Names:
 
     def _registered(self, name: str) -> Any:
         module, _, attribute = name.partition(":")
-        if module.split(".")[0] not in self.packages or not attribute:
+        is_known = name in _OUR_STEPS or module.split(".")[0] in self.packages
+        if not is_known or not attribute:
             raise ProjectError(
                 f"`{name}` cannot be used in a file",
                 hint=f"name a step or tool as `module:name` in {' or '.join(f'`{p}`' for p in self.packages)}",

@@ -13,7 +13,7 @@ from agentflow.tracing.span import SpanData, SpanEvent, SpanLink
 # Stands in made values for what the spans do not hold: a payload that was too large for them.
 UNKNOWN = "\ue000not on the spans\ue000"
 # What stores of traces add of their own.
-_STORES = ("@jaeger@", "internal.span.format", "otel.scope.", "otel.library.")
+_STORES = ("@jaeger@", "internal.span.format", "otel.scope.", "otel.library.", "opentracing.ref_type")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,12 @@ def _is_coarse(spans: Sequence[SpanData]) -> bool:
 
 def _has_bare_links(spans: Sequence[SpanData]) -> bool:
     links = [link for span in spans for link in span.links]
-    return bool(links) and not any(link.attributes for link in links)
+    return bool(links) and not any(_own(link) for link in links)
+
+
+def _own(link: SpanLink) -> dict[str, Any]:
+    """What a link says, without what stores add: Jaeger's on this machine says of each only that it follows."""
+    return {name: value for name, value in link.attributes.items() if not name.startswith(_STORES)}
 
 
 def difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool = False) -> str:
@@ -148,7 +153,7 @@ def _of_links(made: Sequence[SpanLink], given: Sequence[SpanLink], lost: Lost) -
         return "its links are not those that it had"
 
     for mine, yours in zip(made, given, strict=True):
-        if not lost.links and dict(mine.attributes) != dict(yours.attributes):
+        if not lost.links and _own(mine) != _own(yours):
             return "a link says something else than it did"
 
     return ""

@@ -11,9 +11,12 @@ from agentflow.audit.pieces import Pieces
 from agentflow.audit.verdict import Fault
 from agentflow.events import Event, RunStarted
 from agentflow.tracing import semconv
-from agentflow.tracing.content import told
+from agentflow.tracing.content import FULL, NONE, Capture, told
 from agentflow.tracing.span import SpanData
 from agentflow.tracing.spans import SpanFolder
+
+# How much of what was said a span may tell, the most first.
+_LEVELS = (FULL, Capture("redacted"), Capture("digests"), NONE)
 
 
 class Made:
@@ -91,13 +94,12 @@ class Made:
 
 
 def _difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool) -> str:
-    """What is different, of a span that tells what was said, or of one that does not."""
+    """What is different, of a span that tells all of what was said, or less of it."""
     plain = replace(made, records=None)
-    why = difference(told(plain, content=True), given, lost, is_partly=is_partly)
-    if why and semconv.AUDIT_CONTENT not in given.attributes:
-        return why if difference(told(plain, content=False), given, lost, is_partly=is_partly) else ""
-
-    return why
+    levels = _LEVELS if semconv.AUDIT_CONTENT not in given.attributes else _LEVELS[:2]
+    whys = (difference(told(plain, content=level), given, lost, is_partly=is_partly) for level in levels)
+    first = next(whys)
+    return first if first and all(whys) else ""
 
 
 def _fault(made: SpanData, given: SpanData, why: str) -> Fault:

@@ -22,6 +22,7 @@ from agentflow.cli.arguments import (
 )
 from agentflow.cli.indexing import index
 from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WRONG_USE, exit_code, hush, print_error
+from agentflow.cli.trails import audit_export, trace
 from agentflow.exceptions import AgentflowError
 from agentflow.version import VERSION
 
@@ -329,6 +330,25 @@ def runs(
 
 
 @app.command()
+def stats(
+    status: Statuses = None,
+    workflow: OfWorkflow = "",
+    since: Annotated[
+        str | None, typer.Option(metavar="2h", help="Changed in the last `2h` or `3d`, or since a date.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="3d", help="Changed before that.")] = None,
+    most: Annotated[int, typer.Option(help="How many rows of each table.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Figures over many runs: success, p50 and p95, tokens, money; by workflow, step, tool and model."""
+    from agentflow.cli.listing import Choice
+    from agentflow.cli.stats import print_stats
+
+    choice = Choice.of(status or (), workflow, since=since, until=until)
+    raise typer.Exit(print_stats(choice, most, as_json=as_json))
+
+
+@app.command()
 def prune(
     older_than: Annotated[
         str, typer.Option("--older-than", metavar="30d", help="Not changed since then: `30d`, or a date.")
@@ -348,11 +368,65 @@ def prune(
 
 
 @app.command()
-def show(run: RunName, as_json: AsJson = False) -> None:
-    """Show a run's trace as a tree with time bars."""
-    from agentflow.cli.showing import show_run
+def show(
+    run: RunName,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Watch a run that goes on, until it ends; Ctrl-C leaves it alone."
+        ),
+    ] = False,
+    step: Annotated[
+        str,
+        typer.Option(metavar="STEP", help="Only this step or activation, with what went in and came out."),
+    ] = "",
+    result: Annotated[
+        str, typer.Option(metavar="OPERATION", help="Print what an operation gave: `plan#1/1.3`, or `1.3`.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: what went wrong, its tree with time bars, the planner's reasoning, who approved what."""
+    if follow:
+        if step or result or as_json:
+            raise typer.BadParameter("`--follow` goes alone")
 
-    raise typer.Exit(show_run(run, as_json=as_json))
+        from agentflow.cli.following import follow_run
+
+        raise typer.Exit(follow_run(run))
+
+    from agentflow.cli.showing import Wanted, show_run
+
+    raise typer.Exit(show_run(run, Wanted(step=step, result=result, as_json=as_json)))
+
+
+@app.command()
+def report(
+    run: RunName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; RUN.html if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run as one HTML file that opens without a server: graph, waterfall, inputs and outputs, costs."""
+    from agentflow.cli.paging import report_run
+
+    raise typer.Exit(report_run(run, output, as_json=as_json))
+
+
+@app.command()
+def claims(
+    run: RunName,
+    step: Annotated[
+        str,
+        typer.Option(metavar="STEP", help="The answers of this step, or activation, instead of the run's."),
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 4 on warnings as well.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a run's answers against its record: what they cite, quote, and say was done."""
+    from agentflow.cli.claiming import check_run
+
+    raise typer.Exit(check_run(run, step, is_strict=strict, as_json=as_json))
 
 
 tools = typer.Typer(
@@ -458,6 +532,10 @@ def audit_keygen(
     from agentflow.cli.signing import write_key
 
     raise typer.Exit(write_key(to, as_json=as_json))
+
+
+audit.command("export")(audit_export)
+app.add_typer(trace, name="trace")
 
 
 def run_launcher() -> None:

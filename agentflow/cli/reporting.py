@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Show how a run ended: the answer, the error or what it waits for, and where to look."""
     if options.as_json:
-        print_json(result_data(result, items))
+        print_json(result_data(result, items) | ({"delivery": delivery} if delivery else {}))
         return
 
     err.print()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from agentflow import app
 from agentflow.cli.arguments import Options
@@ -24,7 +24,11 @@ from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.models.catalog import choose
 from agentflow.project import Project
+from agentflow.tracing.collector import service_name
 from agentflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from agentflow.cli.telemetry import Telemetry
 
 # Gives a run to see through, or the exit code where there is none.
 Starter = Callable[[app.Settings], Awaitable[app.Run[Any] | int]]
@@ -41,6 +45,7 @@ def settings_for(
         prices=project.prices if project is not None and "prices" in project.settings else {},
         root=project.root if project is not None else Path.cwd(),
         observers=[view] if view is not None else [],
+        service=service_name(os.environ),
         heads=(project or Project(root=Path.cwd())).heads(),
         approver=asker(view) if options.interactive and view is not None and sys.stdin.isatty() else None,
     )
@@ -60,30 +65,32 @@ async def _perform(project: Project | None, options: Options, start: Starter) ->
         if isinstance(run, int):
             return run
 
-        exporter = exporter_of(run)
+        telemetry = await telemetry_of(run, project)
         # What steps print must not come between a reader and the one document on standard output.
         with redirect_stdout(sys.stderr) if options.as_json else nullcontext():
             result = await _watched(run, view)
 
         items = await waiting_items(run, journal)
+        delivery = await telemetry.close(result.status) if telemetry is not None else ""
     finally:
         await journal.close()
 
-    delivery = exporter.close() if exporter is not None else ""
     report(result, items, options, delivery, was_asked=settings.approver is not None)
     return EXIT_CODES.get(result.status, FAILED)
 
 
-def exporter_of(run: app.Run[Any]) -> Any:
-    """What sends the spans of a run; None where no collector is named."""
-    if not any(os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("", "TRACES_")):
+async def telemetry_of(run: app.Run[Any], project: Project | None) -> Telemetry | None:
+    """What tells others of a run; None where nothing is said of telling any."""
+    settings = project.settings if project is not None else {}
+    told = ("OTEL_", "AGENTFLOW_LOG", "AGENTFLOW_METRICS")
+    if not (settings.get("log") or settings.get("metrics") or any(n.startswith(told) for n in os.environ)):
         return None
 
-    from agentflow.cli.delivery import Delivering  # loads OpenTelemetry, only where it is asked for
+    from agentflow.cli.telemetry import Telemetry
 
-    exporter = Delivering(os.environ)
-    exporter.watch(run)
-    return exporter
+    telemetry = Telemetry(run, os.environ, settings, project.root if project is not None else Path.cwd())
+    await telemetry.begin()
+    return telemetry
 
 
 async def waiting_items(run: app.Run[Any], journal: Journal) -> list[Item]:

@@ -17,7 +17,7 @@ from agentflow.cli.definitions import Definition, definition_of, opened, project
 from agentflow.cli.interrupts import interrupting
 from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WAITING, count, err, out, print_json
 from agentflow.cli.pending import Item
-from agentflow.cli.running import exporter_of, settings_for, waiting_items
+from agentflow.cli.running import settings_for, telemetry_of, waiting_items
 from agentflow.events import Event, RunInterrupted, RunPaused, RunResumed, StepFinished
 from agentflow.exceptions import AgentflowError, JournalError, RunBusy
 from agentflow.journal import Journal, RunRow
@@ -137,16 +137,15 @@ class Sweep:
         self, definition: Definition, row: RunRow, events: Sequence[Event], settings: app.Settings
     ) -> Outcome:
         run = await app.resume(definition.workflow, row.run, settings=settings)
-        exporter = exporter_of(run)
+        telemetry = await telemetry_of(run, definition.project)
         self._begin(run, row, events)
         try:
             result = await run.result()
         finally:
             self.going.remove(run)
 
-        if exporter is not None:
-            # In a thread, as a collector that does not answer is waited for.
-            self.notes.add(await asyncio.to_thread(exporter.close))
+        if telemetry is not None:
+            self.notes.add(await telemetry.close(result.status))
 
         assert settings.journal is not None
         error = result.error

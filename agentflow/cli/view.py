@@ -33,6 +33,7 @@ from agentflow.events import (
     StepStarted,
     TimerSet,
 )
+from agentflow.reporting.text import visible
 
 MARKS = {"run": "◐", "done": "✓", "fail": "✗", "wait": "…"}
 STYLES = {"run": "yellow", "done": "green", "fail": "red", "wait": "cyan"}
@@ -59,11 +60,11 @@ class Row:
         seconds = ((self.ended or now) - self.started) / 1e9
         line = Text("  " * self.depth)
         line.append(f"{MARKS[self.state]} ", style=STYLES[self.state])
-        line.append(self.label, style="bold" if self.depth == 0 else "")
+        line.append(visible(self.label), style="bold" if self.depth == 0 else "")
         line.append(f"  {seconds:.2f} s", style="dim")
         note = "  ".join(filter(None, (self.remark, self.note or self.stream[-90:].replace("\n", " "))))
         if note:
-            line.append(f"  {note}", style="dim" if self.state != "fail" else "red")
+            line.append(f"  {visible(note)}", style="dim" if self.state != "fail" else "red")
 
         return line
 

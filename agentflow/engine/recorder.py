@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -20,7 +20,7 @@ from agentflow.engine.notices import Delta, error_info
 from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of, kind_of
 from agentflow.engine.state import Activation, where_of
 from agentflow.engine.writing import written
-from agentflow.events import ArtifactKept, ErrorInfo, OperationFinished, OperationStarted, Payload
+from agentflow.events import ArtifactKept, ErrorInfo, Event, OperationFinished, OperationStarted, Payload
 from agentflow.exceptions import EffectInDoubt, RunError, ToolUnchecked
 from agentflow.tools import Tool
 from agentflow.validation.flow_graph import Taint
@@ -366,6 +366,9 @@ class StepRecorder:
                 self._runner.shared[key] = make()
 
             return self._runner.shared[key]
+
+    async def events(self) -> Sequence[Event]:
+        return await self._runner.journal.read(self._runner.run_id)
 
     def output(self, step: str) -> Any:
         frame: str | None = self._activation.frame

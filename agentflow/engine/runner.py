@@ -105,10 +105,11 @@ class Runner:
         contents: Mapping[str, Sources] | None = None,
         observers: Sequence[Observer] = (),
         scope: Scope | None = None,
+        service: str = "",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.program, self.journal, self.run_id = program, journal, run_id
-        self.model, self.root = model, root or Path.cwd()
+        self.model, self.service, self.root = model, service, root or Path.cwd()
         self.artifacts = artifacts or self.root / "traces" / "artifacts"
         self.shared: dict[str, Any] = dict(shared or {})
         self.files: dict[str, str] = {}
@@ -179,6 +180,7 @@ class Runner:
             bound=bound,
             nonce=nonce,
             chain=CHAIN,
+            service=self.service,
         )
 
     def recorder_of(self, activation: Activation) -> StepRecorder:
@@ -411,7 +413,7 @@ class Runner:
         self.post(RunPaused)
         if answers := [draft for draft in said if draft.kind in ANSWERS]:
             # Somebody answered at the last moment.
-            self.post(RunResumed, model=self.model, version=VERSION)
+            self.post(RunResumed, model=self.model, version=VERSION, service=self.service)
             self._inbox += answers
 
     async def _execute_inline(self, activation: Activation) -> None:

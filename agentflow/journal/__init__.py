@@ -94,6 +94,19 @@ class Trail:
     is_pruned: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """How far the spans of a run were taken by a collector: all those that ended with its first `upto` events.
+
+    `place` names the collector; `manner` says how they were told, so that they are told the same way again.
+    """
+
+    run: str
+    place: str
+    upto: int
+    manner: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
 class Journal(Protocol):
     """A store of events, of who drives each run, and of what that one is asked to do.
 
@@ -158,6 +171,14 @@ class Journal(Protocol):
 
     async def take(self, run: str, request: int) -> bool:
         """Remove a request that was acted on; False where it was gone already."""
+        ...
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        """How far runs were delivered to a place, of which it has not all yet; the oldest first. Or how far `run` was, if it was."""
+        ...
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        """Keep how far a run was delivered; what went further before stays so."""
         ...
 
     async def prune(self, runs: Sequence[str]) -> Pruned:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agentflow.events import Event, RunStarted, encode
 from agentflow.journal import (
+    Delivered,
     Kept,
     Lease,
     Pruned,
@@ -34,6 +36,7 @@ class MemoryJournal:
         self._leases: dict[str, Lease] = {}
         self._requests: dict[str, list[Request]] = {}
         self._sent = 0
+        self._delivered: dict[tuple[str, str], Delivered] = {}
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         del durable  # nothing here outlives the process
@@ -147,6 +150,15 @@ class MemoryJournal:
         left = [one for one in known if one.id != request]
         self._requests[run] = left
         return len(left) < len(known)
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        known = [d for d in self._delivered.values() if d.place == place and d.run in self._runs]
+        return [d for d in known if d.run == run or (not run and d.upto < len(self._runs[d.run]))]
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        before = self._delivered.get((delivered.run, delivered.place), delivered)
+        upto = max(before.upto, delivered.upto)
+        self._delivered[delivered.run, delivered.place] = replace(delivered, upto=upto)
 
     async def prune(self, runs: Sequence[str]) -> Pruned:
         known = [run for run in dict.fromkeys(runs) if run in self._runs]

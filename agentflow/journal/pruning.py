@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from agentflow.journal import Pruned
 from agentflow.journal.database import Database
+from agentflow.journal.deliveries import forget
 from agentflow.journal.desk import Desk
 from agentflow.journal.listing import COLUMNS
 from agentflow.journal.refusals import is_driven
@@ -49,6 +50,7 @@ def _prune_one(file: Database, desk: Desk, run: str) -> tuple[int, int, int]:
         events, size = _drop_events(db, row[0])
         size += _drop_payloads(db, row[0])
         desk.forget(run)
+        forget(file, run)
         db.execute(
             f"insert into pruned ({COLUMNS}, pruned_at) select {COLUMNS}, ? from runs where id = ?",  # noqa: S608
             (time.time_ns(), row[0]),

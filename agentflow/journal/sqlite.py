@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,6 +15,7 @@ from agentflow.exceptions import JournalDamaged
 from agentflow.journal import (
     DAMAGED,
     MARK,
+    Delivered,
     Lease,
     Pruned,
     Request,
@@ -26,11 +27,13 @@ from agentflow.journal import (
     stand_in,
 )
 from agentflow.journal.database import Database
+from agentflow.journal.deliveries import deliveries_to, noted
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
 from agentflow.journal.reading import chain_of_row, trail_of
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.schema import seal as seal_of_row
+from agentflow.journal.skimming import Skimmed, skim
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,6 +265,11 @@ class SqliteJournal:
         known = listing.row_of(row)
         return known if is_sound else replace(known, status=DAMAGED)
 
+    def skim(self, runs: Sequence[str]) -> Iterator[Skimmed]:
+        """The steps and operations of runs in short, for figures over many of them; nothing is checked or decoded."""
+        with self._file.snapshot():
+            yield from skim(self._db, runs)
+
     async def head(self, run: str) -> str:
         with self._file.snapshot():
             known = self._row_if_any(run)
@@ -298,6 +306,12 @@ class SqliteJournal:
 
     async def take(self, run: str, request: int) -> bool:
         return self._desk.take(run, request)
+
+    async def deliveries(self, place: str, run: str = "") -> list[Delivered]:
+        return deliveries_to(self._file, place, run)
+
+    async def note_delivery(self, delivered: Delivered) -> None:
+        noted(self._file, delivered)
 
     async def prune(self, runs: Sequence[str]) -> Pruned:
         self._known.clear()

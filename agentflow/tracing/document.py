@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentflow.tracing.collector import resource_of
-from agentflow.tracing.content import told
+from agentflow.tracing.content import Capture, told
 from agentflow.tracing.span import SpanData, SpanEvent, SpanLink
 from agentflow.tracing.values import Attribute
 from agentflow.version import VERSION
@@ -18,23 +18,28 @@ _FLAGS = 0x100
 
 
 def otlp_json(
-    spans: Sequence[SpanData], environ: Mapping[str, str] | None = None, *, content: bool = True
+    spans: Sequence[SpanData], environ: Mapping[str, str] | None = None, *, content: Capture | bool = True
 ) -> dict[str, Any]:
     """The spans as an `ExportTraceServiceRequest` in JSON, with ids in hexadecimal digits as OTLP wants them.
 
-    Without `content` nothing of what people, models and tools said is in it.
+    `content` is how much of what people, models and tools said is in it.
     """
-    by_trace: dict[int, list[SpanData]] = {}
+    return document([told(span, content=content) for span in spans], environ or {})
+
+
+def document(spans: Sequence[SpanData], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The same of spans that are as they are to be told."""
+    by_source: dict[tuple[int, str], list[SpanData]] = {}
     for span in spans:
-        by_trace.setdefault(span.trace_id, []).append(told(span, content=content))
+        by_source.setdefault((span.trace_id, span.service), []).append(span)
 
-    return {"resourceSpans": [_trace(trace, made, environ or {}) for trace, made in by_trace.items()]}
+    return {"resourceSpans": [_resource(resource_of(*of, environ), made) for of, made in by_source.items()]}
 
 
-def _trace(trace: int, spans: Sequence[SpanData], environ: Mapping[str, str]) -> dict[str, Any]:
+def _resource(resource: Mapping[str, Attribute], spans: Sequence[SpanData]) -> dict[str, Any]:
     scope = {"name": "agentflow", "version": VERSION}
     return {
-        "resource": {"attributes": _attributes(resource_of(trace, environ))},
+        "resource": {"attributes": _attributes(resource)},
         "scopeSpans": [{"scope": scope, "spans": [_span(span) for span in spans]}],
     }
 

@@ -1,45 +1,41 @@
-"""Spans on their way to a collector, sent in the background. This is the only home of OpenTelemetry's SDK.
+"""Spans on their way to a collector, sent in the background.
 
-It is loaded where it is first needed, which for sending is a thread of its own: a run does not wait for it.
+OpenTelemetry is loaded where it is first needed, which for sending is a thread of its own: a run does not wait for it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
 
 from agentflow.events import Event, RunStarted
-from agentflow.tracing.collector import Collector, collector_of, resource_of, sends_content
-from agentflow.tracing.content import told
+from agentflow.tracing.collector import Collector, collector_of
+from agentflow.tracing.content import Capture, capture_of, told
 from agentflow.tracing.document import otlp_json as otlp_json
 from agentflow.tracing.ids import step_span_id, trace_id
-from agentflow.tracing.spans import SpanData, SpanFolder
+from agentflow.tracing.span import SpanData
+from agentflow.tracing.spans import SpanFolder
 from agentflow.tracing.values import Attribute
-from agentflow.version import VERSION
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext
+from agentflow.tracing.wire import Answer, Wire, context_of
 
 # A request holds at most so many spans and bytes: collectors refuse large ones (4 MiB is a common limit).
 BATCH = 96
 BATCH_BYTES = 2_000_000
-# So many spans wait for a collector that is down; the oldest go first.
+# So many spans wait for a collector that is down; what is more is in the journal, and is sent from there.
 KEPT = 4096
 _IDLE = 1.0  # seconds after which what has come together is sent
-_REST = 30.0  # seconds for which a collector that is down is left alone
-_AGAIN = (429, 502, 503, 504)  # answers that ask to come back
-_LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+_FIRST, _LONGEST = (
+    0.5,
+    30.0,
+)  # seconds for which a collector that is down is left alone: twice as long each time
+_PATIENCE = 600.0  # seconds for which at most it is left alone because it asked for that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +47,43 @@ class Delivery:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """Asks to send what is left until a time, and to say so then."""
+
+    until: float
+    done: threading.Event
+
+
 class Exporter:
     """An observer that sends the spans of a run as they end. It never raises into the run, nor makes it wait.
 
     It takes one run at a time, from its first event on: a run that is resumed begins with the events that its journal
-    has. Spans that a collector has already are sent once more then; they are the same, so it keeps one.
+    has. `since` says how many of them a collector has the spans of already; those are made, but not sent. What it has and
+    is sent again all the same is the same again, so it keeps one.
     """
 
     def __init__(
-        self, collector: Collector, *, content: bool = True, environ: Mapping[str, str] | None = None
+        self,
+        collector: Collector,
+        *,
+        content: Capture | bool = True,
+        environ: Mapping[str, str] | None = None,
+        since: int = 0,
     ) -> None:
-        self.collector, self._content = collector, content
+        self.collector, self._content, self._since = collector, content, since
         self._environ = dict(os.environ if environ is None else environ)
-        self._queue: SimpleQueue[Event | Sequence[SpanData] | threading.Event] = SimpleQueue()
+        self._queue: SimpleQueue[Event | Sequence[SpanData] | _Flush | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._folder: SpanFolder | None = None
-        self._pending: deque[SpanData] = deque()
-        self._rest_until = 0.0
+        # Each span with the number of the event that ended it; 0 where nobody keeps account of it.
+        self._pending: deque[tuple[int, SpanData]] = deque()
+        self._folded, self._gap = since, 0
+        self._rest_until, self._rests, self._is_asked_to_rest = 0.0, 0, False
+        self._largest = BATCH
         self._sent = self._failed = 0
-        self._why = ""
+        self._why = self._unmade = ""
 
     def __call__(self, event: object) -> None:
         """Take an event of the run; streamed text has no span."""
@@ -81,111 +94,185 @@ class Exporter:
         """Send finished spans, such as those of a run that ended long ago."""
         self._put(tuple(spans))
 
+    @property
+    def upto(self) -> int:
+        """The number of the event up to which all spans were answered for."""
+        # Asked while the thread works, so in this order: what is folded is pending first, and what is given up is a gap first.
+        folded = self._folded
+        with suppress(IndexError):
+            folded = self._pending[0][0] - 1
+
+        gap = self._gap
+        return min(folded, gap - 1) if gap else folded
+
     def flush(self, timeout: float = 5.0) -> Delivery:
         """Send what is left and say what came of all so far; waits at most `timeout` seconds."""
         done = threading.Event()
-        self._put(done)
+        self._put(_Flush(time.monotonic() + timeout, done))
         if done.wait(timeout):
-            return Delivery(sent=self._sent, failed=self._failed, why=self._why)
+            why = self._why if self._failed else self._unmade
+            return Delivery(sent=self._sent, failed=self._failed, why=why)
 
-        why = self._why or f"{self.collector.endpoint} did not answer within {timeout:g} s"
+        why = self._why or f"{self.collector.place} did not answer within {timeout:g} s"
         return Delivery(sent=self._sent, failed=self._failed + len(self._pending), why=why)
 
-    def _put(self, item: Event | Sequence[SpanData] | threading.Event) -> None:
+    def close(self) -> None:
+        """Let the thread end once it has done what it was given."""
+        if self._thread is not None:
+            self._queue.put(None)
+
+    def _put(self, item: Event | Sequence[SpanData] | _Flush) -> None:
         self._queue.put(item)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="agentflow-export", daemon=True)
             self._thread.start()
 
     def _work(self) -> None:
-        # Opened before there is a span, as the SDK takes a while to load and a run mostly waits.
+        # Opened before there is a span, as it takes a while to load and a run mostly waits.
         self._open()
         while True:
             try:
                 item = self._queue.get(timeout=_IDLE if self._pending else None)
             except Empty:
-                self._deliver(last=False)
+                self._deliver()
                 continue
 
-            if isinstance(item, threading.Event):
-                self._deliver(last=True)
-                item.set()
+            if item is None:
+                return
+
+            if isinstance(item, _Flush):
+                self._finish(item)
             else:
                 self._take(item)
 
     def _take(self, item: Event | Sequence[SpanData]) -> None:
         try:
             spans = self._fold(item) if isinstance(item, Event) else item
-            self._pending.extend(told(span, content=self._content) for span in spans)
+            number = item.seq if isinstance(item, Event) else 0
+            self._pending.extend((number, told(span, content=self._content)) for span in spans)
         except Exception as error:  # noqa: BLE001 - a run must not end for its spans' sake
-            self._why = f"a span could not be made: {type(error).__name__}: {error}"
+            self._unmade = f"a span could not be made: {type(error).__name__}: {error}"
+            self._leave(item.seq if isinstance(item, Event) else 0)
+
+        if isinstance(item, Event):
+            self._folded = max(self._folded, item.seq)
 
         if len(self._pending) >= BATCH:
-            self._deliver(last=False)
+            self._deliver()
 
     def _fold(self, event: Event) -> Sequence[SpanData]:
         if isinstance(event, RunStarted):
             self._folder = SpanFolder(event.run, with_records=True)
 
         if self._folder is None:
-            self._why = "the run was taken up without the events before; its journal has its spans"
+            self._unmade = "the run was taken up without the events before; its journal has its spans"
+            self._leave(event.seq)
             return ()
 
-        return self._folder.fold(event)
+        spans = self._folder.fold(event)
+        return spans if event.seq > self._since or not event.seq else ()
 
-    def _deliver(self, *, last: bool) -> None:
-        """Send what has come together. What a collector that is down did not take is kept, unless this is the `last` try."""
-        if last or time.monotonic() >= self._rest_until:
+    def _deliver(self) -> None:
+        """Send what has come together, unless the collector is left alone; it is kept where it was not taken."""
+        if time.monotonic() >= self._rest_until:
             while self._pending and self._deliver_batch():
                 pass
 
-        surplus = len(self._pending) - (0 if last else KEPT)
-        for _ in range(surplus):
-            self._pending.popleft()
-            self._failed += 1
+        while len(self._pending) > KEPT:
+            self._give_up()
+
+    def _finish(self, flush: _Flush) -> None:
+        """Send what is left: a collector that asked for time is given it, one that does not answer is asked once more."""
+        while self._pending:
+            left = self._rest_until - time.monotonic()
+            if left > 0 and self._is_asked_to_rest:
+                if time.monotonic() + left >= flush.until:
+                    break
+
+                time.sleep(left)
+
+            if not self._deliver_batch() and not self._is_asked_to_rest:
+                break
+
+        while self._pending:
+            self._give_up()
+
+        flush.done.set()
+
+    def _give_up(self) -> None:
+        self._leave(self._pending[0][0])
+        self._pending.popleft()
+        self._failed += 1
+
+    def _leave(self, number: int) -> None:
+        """From this event on the spans are not all there: the journal has them, and they are sent from there."""
+        if number and (not self._gap or number < self._gap):
+            self._gap = number
 
     def _deliver_batch(self) -> bool:
         """Whether it makes sense to go on."""
-        batch = self._batch()
         wire = self._open()
         if wire is None:
             return False
 
+        batch = self._batch()
         try:
-            taken = wire.send(batch)
+            answer = wire.send([span for _, span in batch])
         except Exception as error:  # noqa: BLE001 - as above
-            taken, wire.why = 0, f"{type(error).__name__}: {error}"
+            answer = Answer(why=f"{type(error).__name__}: {error}")
 
-        self._why = wire.why or self._why
-        if wire.is_down:
-            self._rest_until = time.monotonic() + _REST
+        self._why = answer.why or self._why
+        if answer.later:
+            self._rest(answer)
             return False
 
-        for _ in batch:
-            self._pending.popleft()
+        self._rests, self._is_asked_to_rest = 0, False
+        if answer.is_wrong and len(batch) > 1:
+            # One of them may be what is wrong with all, or they are too many.
+            self._largest = len(batch) // 2
+            return True
 
-        self._sent += taken
-        self._failed += len(batch) - taken
+        self._settle(batch, answer)
         return True
 
-    def _open(self) -> _Wire | None:
+    def _settle(self, batch: Sequence[tuple[int, SpanData]], answer: Answer) -> None:
+        is_answered = answer.taken or answer.is_wrong or not answer.why
+        for number, _ in batch:
+            if not is_answered:  # refused for who asks: that may be mended
+                self._leave(number)
+
+            self._pending.popleft()
+
+        self._sent += answer.taken
+        self._failed += len(batch) - answer.taken
+        self._largest = min(BATCH, 2 * self._largest)
+
+    def _rest(self, answer: Answer) -> None:
+        """Leave the collector alone for as long as it asks for, or for longer each time."""
+        self._rests += 1
+        # Not all of those who wait for it come back at once.
+        wait = min(_LONGEST, _FIRST * 2 ** min(self._rests, 10)) * random.uniform(0.5, 1)  # noqa: S311
+        self._is_asked_to_rest = not answer.is_gone
+        self._rest_until = time.monotonic() + (wait if answer.wait is None else min(answer.wait, _PATIENCE))
+
+    def _open(self) -> Wire | None:
         if self._wire is None:
             try:
-                self._wire = _Wire(self.collector, self._environ)
-            except Exception as error:  # noqa: BLE001 - as above; a certificate that is not there, for example
+                self._wire = Wire(self.collector, self._environ)
+            except Exception as error:  # noqa: BLE001 - as above
                 self._why = f"{type(error).__name__}: {error}"
 
         return self._wire
 
-    def _batch(self) -> list[SpanData]:
-        batch: list[SpanData] = []
+    def _batch(self) -> list[tuple[int, SpanData]]:
+        batch: list[tuple[int, SpanData]] = []
         size = 0
-        for span in self._pending:
-            size += _size(span)
-            if batch and (len(batch) == BATCH or size > BATCH_BYTES):
+        for entry in self._pending:
+            size += _size(entry[1])
+            if batch and (len(batch) == self._largest or size > BATCH_BYTES):
                 break
 
-            batch.append(span)
+            batch.append(entry)
 
         return batch
 
@@ -195,9 +282,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Exporter | Non
     environ = os.environ if environ is None else environ
     collector = collector_of(environ)
     return (
-        Exporter(collector, content=sends_content(environ), environ=environ)
-        if collector is not None
-        else None
+        Exporter(collector, content=capture_of(environ), environ=environ) if collector is not None else None
     )
 
 
@@ -208,7 +293,7 @@ def step_scope(run_id: str) -> Callable[[str, int], AbstractContextManager[None]
     def scope(activation: str, attempt: int) -> Generator[None]:
         from opentelemetry import context, trace
 
-        here = trace.NonRecordingSpan(_context(trace_id(run_id), step_span_id(run_id, activation, attempt)))
+        here = trace.NonRecordingSpan(context_of(trace_id(run_id), step_span_id(run_id, activation, attempt)))
         token = context.attach(trace.set_span_in_context(here))
         try:
             yield
@@ -216,142 +301,6 @@ def step_scope(run_id: str) -> Callable[[str, int], AbstractContextManager[None]
             context.detach(token)
 
     return scope
-
-
-def readable(span: SpanData, resource: Resource) -> ReadableSpan:
-    """A span as OpenTelemetry's exporters take it. No limits apply to it, so nothing that names it is dropped."""
-    from opentelemetry.sdk.trace import Event as OtelEvent
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanKind, Status, StatusCode
-
-    failed = Status(StatusCode.ERROR, span.error)
-    links = [
-        Link(_context(link.trace_id or span.trace_id, link.span_id), link.attributes) for link in span.links
-    ]
-    return ReadableSpan(
-        name=span.name,
-        context=_context(span.trace_id, span.span_id),
-        parent=_context(span.trace_id, span.parent_id) if span.parent_id is not None else None,
-        resource=resource,
-        attributes=span.attributes,
-        events=[OtelEvent(event.name, event.attributes, event.at) for event in span.events],
-        links=links,
-        kind=SpanKind.CLIENT if span.kind == "client" else SpanKind.INTERNAL,
-        status=failed if span.status == "error" else Status(StatusCode.UNSET),
-        start_time=span.start,
-        end_time=span.end,
-        instrumentation_scope=InstrumentationScope("agentflow", VERSION),
-    )
-
-
-def _context(trace: int, span: int) -> SpanContext:
-    from opentelemetry.trace import SpanContext, TraceFlags
-
-    return SpanContext(trace, span, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-
-
-class _Wire:
-    """The SDK's OTLP exporter, with its own HTTP session that notes what the collector said.
-
-    The SDK tells only whether it failed, and goes on trying for seconds where nobody listens.
-    """
-
-    def __init__(self, collector: Collector, environ: Mapping[str, str]) -> None:
-        from opentelemetry.exporter.otlp.proto.http import Compression
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        requests: Any = import_module("requests")  # untyped, and known to this class alone
-        self._collector, self._environ = collector, environ
-        self._resources: dict[int, Resource] = {}
-        self._unreachable = (requests.exceptions.ConnectionError, requests.exceptions.Timeout)
-        session: Any = requests.Session()
-        self._request, session.request = session.request, self._noted
-        self._quiet = _Quiet()
-        logging.getLogger(_LOGGER).addFilter(self._quiet)
-        self._exporter = OTLPSpanExporter(
-            endpoint=collector.endpoint,
-            certificate_file=collector.certificate,
-            client_key_file=collector.client_key,
-            client_certificate_file=collector.client_certificate,
-            headers=collector.headers,
-            timeout=collector.timeout,
-            compression=Compression(collector.compression),
-            session=session,
-        )
-        self._status = self._rejected = 0
-        self.why, self.is_down = "", False
-
-    def send(self, spans: Sequence[SpanData]) -> int:
-        """How many of the spans were taken; `why` says why not all, `is_down` that it makes sense to try later."""
-        from opentelemetry.sdk.trace.export import SpanExportResult
-
-        self.why, self.is_down, self._status, self._rejected, self._quiet.said = "", False, 0, 0, ""
-        result = self._exporter.export([readable(span, self._resource(span.trace_id)) for span in spans])
-        if result is SpanExportResult.SUCCESS and self._status < 300:
-            return len(spans) - self._rejected
-
-        self.why = self.why or self._quiet.said
-        return 0
-
-    def _resource(self, trace: int) -> Resource:
-        from opentelemetry.sdk.resources import Resource
-
-        if trace not in self._resources:
-            self._resources[trace] = Resource(dict(resource_of(trace, self._environ)))
-
-        return self._resources[trace]
-
-    def _noted(self, **asked: Any) -> Any:
-        try:
-            response = self._request(**asked)
-        except self._unreachable as error:
-            self.is_down, self.why = True, f"{self._collector.endpoint}: {_deepest(error)}"
-            # Of another type than the SDK knows, so that it does not wait and try again.
-            raise OSError(self.why) from None
-
-        self._status = response.status_code
-        if self._status >= 300:
-            self.is_down = self._status in _AGAIN
-            self.why = f"{self._collector.endpoint} answered {self._status} {response.reason}"
-        elif response.content:
-            self._note_rejected(response.content)
-
-        return response
-
-    def _note_rejected(self, content: bytes) -> None:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-
-        try:
-            partial = ExportTraceServiceResponse.FromString(content).partial_success
-        except Exception:  # noqa: BLE001 - some answer with JSON or a word, and took the spans all the same
-            return
-
-        if partial.rejected_spans:
-            self._rejected, self.why = partial.rejected_spans, partial.error_message or "some were rejected"
-
-
-class _Quiet(logging.Filter):
-    """Keeps what the SDK's exporter logs in this thread from the user's terminal: it is said once, at the end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said = ""
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.thread != self._thread:
-            return True
-
-        self.said = record.getMessage()
-        return False
-
-
-def _deepest(error: BaseException) -> str:
-    while error.__context__ is not None:
-        error = error.__context__
-
-    return str(error) or type(error).__name__
 
 
 def _size(span: SpanData) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +46,14 @@ class Entry:
     digest: bytes = b""
 
 
-def attributes_of(records: Sequence[Record], *, content: bool) -> dict[str, Attribute]:
-    """The attributes that tell of these events; with `content` also what they say, as far as it has room."""
-    told = _content(records) if content else {}
+def attributes_of(
+    records: Sequence[Record], *, content: Callable[[bytes], bool] | None
+) -> dict[str, Attribute]:
+    """The attributes that tell of these events; with `content` also what they say, as far as it has room.
+
+    `content` says of the JSON of an event or a payload whether it may be told.
+    """
+    told = _content(records, content) if content is not None else {}
     entries = [_entry(record, is_told=bool(told)) for record in records]
     chain = records[0].chain if records else 0
     return {semconv.AUDIT_RECORDS: " ".join([f"{chain}/{len(entries)}", *entries]), **told}
@@ -59,14 +64,15 @@ def _entry(record: Record, *, is_told: bool) -> str:
     return ".".join(parts if is_told else [*parts, _text(record.digest)])
 
 
-def _content(records: Sequence[Record]) -> dict[str, Attribute]:
+def _content(records: Sequence[Record], may_tell: Callable[[bytes], bool]) -> dict[str, Attribute]:
     """What the events say, with their large payloads if there is room; nothing where it is not what was written."""
     payloads: list[bytes] = []
     events = [_said(record, payloads) for record in records]
     # What was written before a secret was known is not told again without it: its digest would not fit.
-    if not events or b"" in events:
+    if not events or b"" in events or not all(map(may_tell, events)):
         return {}
 
+    payloads = [raw for raw in payloads if may_tell(raw)]
     for lines in ([*events, *dict.fromkeys(payloads)], events):
         text = _packed(b"\n".join(lines))
         if len(text) <= PARTS * LIMIT:

@@ -14,6 +14,9 @@ from agentflow.tracing.values import Attribute, attribute, data_of, fitted
 
 Attributes = dict[str, Attribute]
 
+# A graph of more edges is looked at in the journal, which has all of it.
+_LINES = 200
+
 
 def begun(event: RunStarted) -> Attributes:
     """The attributes that a run begins with."""
@@ -25,6 +28,7 @@ def begun(event: RunStarted) -> Attributes:
         semconv.CONVENTION_VERSION: semconv.CONVENTION,
         semconv.INPUT_MESSAGES: fitted(said("user", data_of(event.input))),
         **{semconv.RUN_ATTRIBUTE + name: str(text) for name, text in event.attributes.items()},
+        **_graph(event.spec),
         **_bound(event.bound),
         **_allowed(event.spec),
     }
@@ -41,6 +45,23 @@ def forked(event: RunStarted) -> tuple[SpanLink, ...]:
     attributes = told | {f"{semconv.FORK}{name}": attribute(value) for name, value in came.items()}
     run = str(came["run"])
     return (SpanLink(span_id=span_id(run), trace_id=trace_id(run), attributes=attributes),)
+
+
+def _graph(spec: Any) -> Attributes:
+    """The graph that is run, an edge a line; sub-workflows show theirs as spans."""
+    known = cast("Mapping[str, Any]", spec or {})
+    edges = cast("list[Mapping[str, Any]]", known.get("edges") or [])
+    lines = [_edge(edge) for edge in edges] or list(map(str, known.get("steps") or ()))
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
+
+    return {semconv.WORKFLOW_GRAPH: tuple(lines)} if lines else {}
+
+
+def _edge(edge: Mapping[str, Any]) -> str:
+    case = f" on {edge['on']}" if edge.get("on") else ""
+    limit = f", at most {edge['at_most']}" if edge.get("at_most") else ""
+    return f"{edge.get('from')} -> {edge.get('to')}{case}{limit}"
 
 
 def _bound(bound: Any) -> Attributes:

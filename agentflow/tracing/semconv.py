@@ -92,6 +92,8 @@ RUN_CHANGES = "agentflow.run.changes"
 RUN_BUDGET = "agentflow.run.budget."
 RUN_CANCELLED_BY = "agentflow.run.cancelled_by"
 WORKFLOW_DIGEST = "agentflow.workflow.digest"
+# The graph, an edge a line: `check -> write on Revision, at most 3`.
+WORKFLOW_GRAPH = "agentflow.workflow.graph"
 
 STEP_ID = "agentflow.step.id"
 STEP_KIND = "agentflow.step.kind"
@@ -138,6 +140,9 @@ OPERATION_RESERVED = "agentflow.reserved."
 OPERATION_REQUEST = "agentflow.request"
 OPERATION_RESULT = "agentflow.result"
 MODEL_NOTE = "agentflow.note"
+GUARDRAIL_FAILURE = "agentflow.failure"
+RETRIED_AFTER = "agentflow.retried_after"
+HANDOFF_TO = "agentflow.handoff_to"
 OUTPUT_SCHEMA = "agentflow.output.schema"
 USAGE = "agentflow.usage."
 TOOL_LABEL = "agentflow.tool."
@@ -151,6 +156,12 @@ CHOICE_AFTER = "agentflow.plan.choice.after"
 CHOICE_WHY = "agentflow.plan.choice.why"
 CHOICE_CONFIDENCE = "agentflow.plan.choice.confidence"
 CHOICE_ALTERNATIVES = "agentflow.plan.choice.alternatives"
+
+# Collectors and their stores take 128 attributes of a span, and some drop the first ones beyond: those that name it. So a
+# span has fewer, with room for what is added on the way; these, of which a run may have any number, are dropped beyond.
+MOST_ATTRIBUTES = 112
+DROPPED = "agentflow.dropped_attributes"
+UNBOUNDED = (RUN_ATTRIBUTE, f"{OPERATION_REQUEST}.", RUN_BUDGET, USAGE, OPERATION_RESERVED, BOUND)
 
 # What people, models and tools said: left out where a collector must not see it, as are the parts of OPERATION_REQUEST.
 CONTENT = frozenset(
@@ -168,8 +179,11 @@ CONTENT = frozenset(
         OPERATION_REQUEST,
         OPERATION_RESULT,
         MODEL_NOTE,
+        GUARDRAIL_FAILURE,
+        RETRIED_AFTER,
         PLAN_THOUGHT,
         CHOICE_WHY,
+        CHOICE_ALTERNATIVES,
         APPROVAL_PROMPT,
         APPROVAL_COMMENT,
         EFFECT_COMMENT,
@@ -178,4 +192,20 @@ CONTENT = frozenset(
         EXCEPTION_MESSAGE,
         EXCEPTION_STACKTRACE,
     }
+)
+
+# Prefixes of names whose rest is a name too: of a label, of an amount, of what a tool is.
+NAMED = (
+    RUN_ATTRIBUTE,
+    RUN_TOTAL,
+    RUN_BUDGET,
+    BOUND,
+    ARTIFACT,
+    OPERATION_RESERVED,
+    USAGE,
+    TOOL_LABEL,
+    AUDIT_CONTENT,
+)
+KNOWN = frozenset(
+    value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str)
 )

@@ -51,7 +51,8 @@ class Record:
 class SpanData:
     """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status.
 
-    `records` are the events that it is made of; None where nobody keeps account of them.
+    `records` are the events that it is made of; None where nobody keeps account of them. `service` names the process that
+    did it, where that has a name of its own.
     """
 
     name: str
@@ -67,6 +68,7 @@ class SpanData:
     status: Status = "unset"
     error: str = ""
     records: tuple[Record, ...] | None = None
+    service: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class OpenSpan:
             parent_id=self.parent_id,
             start=self.start,
             end=max(at, self.start),
-            attributes=_fit(attributes),
+            attributes=_bounded(_fit(attributes)),
             events=events,
             links=self.links,
             status="unset" if error is None else "error",
@@ -116,6 +118,17 @@ class OpenSpan:
 
 def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
     return {name: cut(value) if isinstance(value, str) else value for name, value in attributes.items()}
+
+
+def _bounded(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    """No more attributes than are taken everywhere: the last of those that there may be any number of are dropped."""
+    surplus = len(attributes) - semconv.MOST_ATTRIBUTES + 1
+    if surplus <= 1:
+        return attributes
+
+    dropped = [name for name in attributes if name.startswith(semconv.UNBOUNDED)][-surplus:]
+    kept = {name: value for name, value in attributes.items() if name not in frozenset(dropped)}
+    return {**kept, semconv.DROPPED: len(dropped)}
 
 
 def _failure(error: ErrorInfo) -> dict[str, Attribute]:

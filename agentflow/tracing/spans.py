@@ -96,6 +96,7 @@ class SpanFolder:
         self._doubts: dict[str, list[str]] = {}
         self._resumes = 0
         self._last = 0
+        self._service = ""
 
     def fold(self, event: Event) -> list[SpanData]:
         """The spans that ended with `event`."""
@@ -112,6 +113,13 @@ class SpanFolder:
             ledger.put(carrier(event, self._work, self._nearest))
 
         self._last = event.at
+        if self._service:
+            spans = [replace(span, service=self._service) for span in spans]
+
+        # What a resumption closes was the work of who drove the run before.
+        if isinstance(event, RunStarted | RunResumed):
+            self._service = event.service
+
         return spans
 
     def _root(self) -> OpenSpan | None:

@@ -13,6 +13,7 @@ from agentflow.tracing.values import Attribute
 CUT_OFF = ErrorInfo(kind=semconv.INTERRUPTED, message=semconv.INTERRUPTED)
 _COUNTED = {"chat": "model_calls", "tool": "tool_calls"}
 _SUMMED = ("input_tokens", "output_tokens", "usd")
+_TOKENS = {semconv.INPUT_TOKENS: "input_tokens", semconv.OUTPUT_TOKENS: "output_tokens"}
 # The errors of an operation whose step was let go: for what, the next event tells.
 _LET_GO = frozenset({"CancelledError"})
 
@@ -24,6 +25,7 @@ class Work:
         self._run_id = run_id
         self._trace = trace_id(run_id)
         self._open: dict[tuple[str, str], OpenSpan] = {}
+        self._parents: dict[tuple[str, str], str] = {}
         self._held: list[tuple[OpenSpan, OperationFinished]] = []
         self.totals: dict[str, float] = {}
 
@@ -47,6 +49,11 @@ class Work:
             start=event.at,
             attributes=operations.begun(event, self._run_id) | verdict,
         )
+        agent = self._agent(event.step, event.parent)
+        if agent is not None and event.kind == "tool":
+            span.attributes[semconv.AGENT_NAME] = agent.attributes[semconv.AGENT_NAME]
+
+        self._parents[event.step, event.operation] = event.parent
         self._open[event.step, event.operation] = self._placed(span, event)
 
     def _placed(self, span: OpenSpan, event: OperationStarted) -> OpenSpan:
@@ -73,15 +80,43 @@ class Work:
             self._count(name, (event.usage or {}).get(name) or 0)
 
         span = self._open.pop((event.step, event.operation), None)
+        parent = self._parents.pop((event.step, event.operation), "")
         if span is None:
             return []
 
         operations.ended(span, event)
+        if span.attributes[semconv.OPERATION_NAME] == semconv.CHAT:
+            self._charge(event, parent)
+
         if event.error is not None and event.error.kind in _LET_GO:
             self._held.append((span, event))
             return []
 
         return [span.closed(event.at, event.error)]
+
+    def _agent(self, step: str, operation: str) -> OpenSpan | None:
+        """The agent that is at work around an operation, or is it."""
+        while operation:
+            span = self._open.get((step, operation))
+            if span is not None and span.attributes.get(semconv.OPERATION_NAME) == semconv.INVOKE_AGENT:
+                return span
+
+            operation = self._parents.get((step, operation), "")
+
+        return None
+
+    def _charge(self, event: OperationFinished, parent: str) -> None:
+        """Count the tokens of a model call for the agent that made it, and for those around that one."""
+        agent = self._agent(event.step, parent)
+        while agent is not None and event.usage:
+            for name, key in _TOKENS.items():
+                before = agent.attributes.get(name, 0)
+                agent.attributes[name] = (before if isinstance(before, int) else 0) + int(
+                    event.usage.get(key) or 0
+                )
+
+            parent = self._parents.get((event.step, str(agent.attributes[semconv.OPERATION_ID])), "")
+            agent = self._agent(event.step, parent)
 
     def released(self, event: Event) -> list[SpanData]:
         """The operations of steps that were let go, now that `event` tells why: for a person to be asked, or not."""
@@ -97,7 +132,7 @@ class Work:
     def cut_off(self, at: int) -> list[SpanData]:
         """Close all that is open as interrupted."""
         spans = [span.closed(at, CUT_OFF) for span in reversed(self._open.values())]
-        self._open = {}
+        self._open, self._parents = {}, {}
         return spans
 
     def _count(self, name: str | None, amount: float) -> None:

@@ -159,6 +159,9 @@ class Recording:
 
         return self.things[key]
 
+    async def events(self) -> list[Any]:
+        return []
+
     def output(self, step: str) -> Any:
         raise NotImplementedError
 

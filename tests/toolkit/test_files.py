@@ -482,6 +482,9 @@ class Recorded:
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         raise NotImplementedError
 
+    async def events(self) -> list[Any]:
+        return []
+
     def output(self, step: str) -> Any:
         raise NotImplementedError
 

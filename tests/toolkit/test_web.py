@@ -699,6 +699,9 @@ class Recorder:
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         return make()
 
+    async def events(self) -> list[Any]:
+        return []
+
     def output(self, step: str) -> Any: ...
 
 

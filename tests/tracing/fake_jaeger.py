@@ -86,7 +86,8 @@ class FakeJaeger:
         for link in data.get("links", ()):
             link["traceId"], link["spanId"] = (b64decode(link[name]).hex() for name in ("traceId", "spanId"))
             if self._is_old:
-                link.pop("attributes", None)
+                word = {"stringValue": "follows_from"}
+                link["attributes"] = [{"key": "opentracing.ref_type", "value": word}]
 
         for held in (data, *data.get("events", ())) if self._is_old else ():
             for name in ("startTimeUnixNano", "endTimeUnixNano", "timeUnixNano"):
