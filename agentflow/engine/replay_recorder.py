@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.context import Operation, Outcome
@@ -12,7 +12,7 @@ from agentflow.engine.divergence import Difference, first_difference, payload_di
 from agentflow.engine.notices import error_info
 from agentflow.engine.recorder import StepRecorder, Wanted, enter
 from agentflow.engine.state import Activation
-from agentflow.events import OperationFinished, OperationStarted
+from agentflow.events import Event, OperationFinished, OperationStarted
 from agentflow.exceptions import EffectInDoubt
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ReplayRecorder(StepRecorder):
 
     def __init__(self, replayer: Replayer, activation: Activation, attempt: Attempt) -> None:
         super().__init__(replayer, activation)
-        self._attempt, self._objects = attempt, replayer.objects
+        self._attempt, self._objects, self._so_far = attempt, replayer.objects, replayer.so_far
 
     async def _begun(self, wanted: Wanted) -> Operation | Outcome:
         asked = self._attempt.ask(wanted)
@@ -69,6 +69,9 @@ class ReplayRecorder(StepRecorder):
 
         if lost is not None and error is None:
             raise lost
+
+    async def events(self) -> Sequence[Event]:
+        return self._so_far()
 
     def is_bounded(self) -> bool:
         # Nothing is reserved: whether a call fitted its budgets stands in the record.

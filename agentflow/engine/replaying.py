@@ -309,6 +309,10 @@ class Replayer(Runner):
         await self._drop(event)
         self._begin_attempts()
 
+    def so_far(self) -> Sequence[Event]:
+        """What had happened when the record had come to where it is."""
+        return [event for event, _ in self._past]
+
     def _read_back(self) -> State:
         """The state as another process reads it: of values that are alive, only what was written is left."""
         state = empty()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentflow import MemoryJournal, Secret, Settings, Workflow, step, tool
+from agentflow import Context, MemoryJournal, Secret, Settings, Workflow, step, tool
 from agentflow.app import replay, replay_events, resume, run
 from agentflow.engine import attempt
 from agentflow.events import (
@@ -377,3 +377,23 @@ async def test_a_write_beside_another_call_is_over_before_its_step_is() -> None:
 
     assert came.divergence is None, str(came.divergence)
     assert came.output == "sent a, seen a"
+
+
+async def test_a_step_that_looks_back_sees_what_had_happened() -> None:
+    """The events of its run up to there, as they stood in the journal."""
+
+    @step
+    async def first(number: int) -> int:
+        return number
+
+    @step
+    async def count(number: int, ctx: Context) -> int:
+        return len(await ctx.events())
+
+    workflow = Workflow("w", start=first, end=count, edges=[first >> count])
+    ended = await run_to_end(workflow, 1)
+    assert ended.output == 4
+
+    came = await replay_events(workflow, written(ended.events))
+
+    assert came.divergence is None, str(came.divergence)
