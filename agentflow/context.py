@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -276,13 +277,24 @@ def restored(error: ErrorInfo) -> Exception:
     """An error as it was raised when it was recorded: of the same name, with the same words and hint."""
     known: Any = getattr(exceptions, error.base or error.kind, None)
     ours = isinstance(known, type) and issubclass(known, exceptions.AgentflowError)
-    base: type[Exception] = known if ours else Exception
     # A user's own class may not be there any more; what a model is told of an error is its name and its words.
-    made = base if ours and not error.base else type(error.kind, (base,), {})
+    base: type[Exception] = known if ours else _builtin(error.kind)
+    made: Any = base if ours and not error.base else type(error.kind, (base,), {"__str__": _message})
     # Past the constructors, which take other arguments.
-    again: Exception = Exception.__new__(made)
+    again: Exception = made.__new__(made)
     Exception.__init__(again, error.message)
     if isinstance(again, exceptions.AgentflowError):
         again.hint = error.hint
 
     return again
+
+
+def _builtin(name: str) -> type[Exception]:
+    """The error of Python itself that has this name, so that code which catches it does so again."""
+    known: Any = getattr(builtins, name, None)
+    return known if isinstance(known, type) and issubclass(known, Exception) else Exception
+
+
+def _message(error: Exception) -> str:
+    # Some show their message in another way than they were given it.
+    return str(error.args[0])

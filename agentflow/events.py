@@ -165,7 +165,10 @@ class RunStarted(Event):
 
     `nonce` is a random number in hex: what must not be guessed from outside is made of it. `chain` says how the hashes
     of the run are chained; version 0.1.0 knew one way, and did not say so. `service` names the process that drives the
-    run from here on, where it has a name of its own.
+    run from here on, where it has a name of its own. `forked` is set where the run went off from another one: `from`
+    names that `run`, its `seq` and `head` there, `at` is the activation, `line` the runs that did the events up to here,
+    each with the number of the last one, and `set` holds the values that were changed: `changed` numbers the events with
+    such an output, and `was` holds earlier inputs, each with the last event it held for.
     """
 
     type: ClassVar[str] = "run.started"
@@ -181,6 +184,7 @@ class RunStarted(Event):
     nonce: str = ""
     chain: int = 1
     service: str = ""
+    forked: Json = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,10 @@ class DefinitionChanged(RunError):
     """Raised when a run is to go on with another definition than the one it was started with."""
 
 
+class ReplayDiverged(RunError):
+    """Raised when a run that is executed again does not go the way that is recorded."""
+
+
 class ModelError(RunError):
     """Base of all errors of a language model or of the way to it."""
 

@@ -11,7 +11,9 @@ import re
 import stat
 import tomllib
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -29,6 +31,7 @@ _lock = Lock()
 _known: dict[str, str] = {}  # how a value may be written -> the name that it is replaced by
 _folders: list[Path] = []
 _pattern: re.Pattern[str] | None = None
+_has_stand_ins: ContextVar[bool] = ContextVar("agentflow_stand_ins", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class Secret:
         Raises `SecretMissing` where there is none, or none that could be recognised.
         """
         value = (_found(self.name, environ) or "").strip()
+        if not value and _has_stand_ins.get():
+            return f"[secret {self.name}]"
+
         if not value:
             raise SecretMissing(
                 f"the secret `{self.name}` is not set",
@@ -72,6 +78,19 @@ class Secret:
     def is_set(self, environ: Mapping[str, str] = os.environ) -> bool:
         """Whether there is a value."""
         return bool((_found(self.name, environ) or "").strip())
+
+
+@contextmanager
+def stand_ins() -> Generator[None, None, None]:
+    """Have secrets that are not set be what stands in their place where they were written down.
+
+    A run that is executed again needs none, as nothing is called with them.
+    """
+    token = _has_stand_ins.set(True)
+    try:
+        yield
+    finally:
+        _has_stand_ins.reset(token)
 
 
 def look_in(folder: Path) -> None:

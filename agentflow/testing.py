@@ -1,18 +1,22 @@
-"""For tests of workflows: run one to its end, say which way it went, script its model's answers, and crash anywhere."""
+"""For tests of workflows: run one to its end, say which way it went, replay it, script its model's answers, crash anywhere."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agentflow.app import Decision, Pending, Result, Settings, run
-from agentflow.events import Event, StepStarted
+from agentflow.app import Decision, Pending, Replayed, Result, Settings, replay_events, run
+from agentflow.events import Event, Payload, RunStarted, StepStarted, decode
+from agentflow.exceptions import ProjectError
 from agentflow.journal import Delivered, Journal, Lease, Pruned, Request, RunRow, Trail
 from agentflow.journal.memory import MemoryJournal
+from agentflow.project import find_project, load_file
 from agentflow.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -93,6 +97,78 @@ def assert_path(events: Sequence[Event], expected: Sequence[str]) -> None:
     """Assert that the run went this way: the steps in the order in which they began."""
     went = path_of(events)
     assert went == list(expected), f"the run went {' -> '.join(went)}, not {' -> '.join(expected)}"
+
+
+# A run as it was recorded: its events, their lines of JSON, or a file that holds those.
+Record = Path | Sequence[Event] | Sequence[str]
+_ANY: Any = object()
+
+
+def read_record(record: Record) -> list[Event]:
+    """The events of a run from where they were recorded; raises `ProjectError` where there are none."""
+    lines: Any = record
+    if isinstance(record, Path):
+        try:
+            lines = record.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ProjectError(
+                f"the record {record} cannot be read: {error.strerror}",
+                hint="make it anew: agentflow freeze RUN",
+            ) from None
+
+    events = [line if isinstance(line, Event) else decode(line.encode()) for line in lines if line]
+    if not events or not isinstance(events[0], RunStarted):
+        raise ProjectError("this is no record of a run", hint="give all its events, from the first one on")
+
+    return events
+
+
+def assert_replays(
+    record: Record,
+    workflow: Workflow[Any, Any] | None = None,
+    *,
+    workflow_file: str | None = None,
+    path: Sequence[str] | None = None,
+    output: Any = _ANY,
+) -> Replayed[Any]:
+    """Assert that a recorded run goes the same way again, with no model, tool or network: its first divergence is told.
+
+    Without a `workflow` or a `workflow_file`, the project around the record (or the current folder) knows it by the name
+    in the record. `path` is what `path_of` gives, `output` the output as plain JSON data. In an async test, await
+    `agentflow.app.replay_events` instead.
+    """
+    events = read_record(record)
+    known = workflow if workflow is not None else _workflow_of(record, events, workflow_file)
+    replayed = asyncio.run(replay_events(known, events))
+    assert replayed.same, f"run `{replayed.run_id}` went another way: {replayed.divergence}"
+    if path is not None:
+        assert_path(replayed.events, path)
+
+    if output is not _ANY:
+        came = None if replayed.output is None else Payload(replayed.output).data
+        assert came == output, f"the run gave {came}, not {output}"
+
+    return replayed
+
+
+def _workflow_of(record: Record, events: Sequence[Event], file: str | None) -> Workflow[Any, Any]:
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    if file is None:
+        return find_project(_folder(record)).load(started.workflow)
+
+    path, colon, name = file.partition(":")
+    place = Path(path).resolve()
+    try:
+        project = find_project(place.parent)
+    except ProjectError:
+        project = None
+
+    return load_file(f"{place}{colon}{name}", project)
+
+
+def _folder(record: Record) -> Path | None:
+    return record.parent if isinstance(record, Path) else None
 
 
 class CrashingJournal:

@@ -1,4 +1,4 @@
-"""What holds for every test: no network beyond this machine, no settings from outside, and a home of its own."""
+"""What holds for every test: no network beyond this machine, no settings from outside, a home of its own; runs replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests import replaying
+
 SETTINGS = ("AGENTFLOW_", "OPENAI_", "OTEL_")
+REPLAYS = pytest.StashKey[list[int]]()
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +76,32 @@ def _is_local(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(autouse=True)
+def every_run_replays(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, no_settings_from_outside: None
+) -> Iterator[None]:
+    """The runs that a test made go the same way again when they are executed from their records."""
+    name = request.node.originalname or request.node.name
+    folder = request.path.relative_to(Path(__file__).parent).parts[0]
+    if folder not in replaying.FOLDERS or name in replaying.EXCEPTIONS:
+        yield
+        return
+
+    with pytest.MonkeyPatch.context() as patching:
+        found = replaying.collect(patching)
+        yield
+
+    for known in replaying.chosen(found):
+        came = replaying.replayed(known, monkeypatch)
+        assert came.divergence is None, (
+            f"run `{came.run_id}` of this test went another way: {came.divergence}"
+        )
+        request.config.stash.setdefault(REPLAYS, []).append(len(came.events))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say how many runs were replayed."""
+    if counts := config.stash.get(REPLAYS, []):
+        terminalreporter.write_line(f"{len(counts)} runs of {sum(counts)} events were replayed, all the same")

@@ -5,6 +5,10 @@ from agentflow.app.compose import check_result as check_result
 from agentflow.app.compose import compile_workflow as compile_workflow
 from agentflow.app.compose import new_run_id as new_run_id
 from agentflow.app.compose import run as run
+from agentflow.app.diffing import Diff as Diff
+from agentflow.app.diffing import diff as diff
+from agentflow.app.forking import Fork as Fork
+from agentflow.app.forking import fork as fork
 from agentflow.app.handle import Approver as Approver
 from agentflow.app.handle import Run as Run
 from agentflow.app.inputs import coerce_input as coerce_input
@@ -12,6 +16,9 @@ from agentflow.app.outside import cancel as cancel
 from agentflow.app.outside import is_due as is_due
 from agentflow.app.outside import keep_head as keep_head
 from agentflow.app.outside import waiting_in as waiting_in
+from agentflow.app.replaying import Replayed as Replayed
+from agentflow.app.replaying import replay as replay
+from agentflow.app.replaying import replay_events as replay_events
 from agentflow.app.result import Decision as Decision
 from agentflow.app.result import Pending as Pending
 from agentflow.app.result import Result as Result

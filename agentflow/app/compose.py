@@ -72,6 +72,16 @@ def new_run_id(name: str) -> str:
     return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
+def check_run_id(run_id: str | None) -> str | None:
+    """The name that a run is to have; raises `ProjectError` where it cannot be one."""
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ProjectError(
+            f"`{run_id}` cannot name a run", hint="use letters, digits, `.`, `_` and `-`, at most 128 of them"
+        )
+
+    return run_id
+
+
 def run(
     workflow: Workflow[Any, T],
     value: Any,
@@ -86,11 +96,7 @@ def run(
     uses the embedded model.
     """
     settings = settings or Settings()
-    if run_id is not None and not _RUN_ID.fullmatch(run_id):
-        raise ProjectError(
-            f"`{run_id}` cannot name a run", hint="use letters, digits, `.`, `_` and `-`, at most 128 of them"
-        )
-
+    check_run_id(run_id)
     checked = coerce_input(workflow, value)
     refuse_unpriced(workflow, settings)
     runner = runner_of(workflow, run_id or new_run_id(workflow.name), settings)

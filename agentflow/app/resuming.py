@@ -64,6 +64,14 @@ async def resume(
     return handle_of(workflow, runner, settings, lease)
 
 
+def refuse_obstacles(
+    workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], settings: Settings, *, migrate: bool
+) -> None:
+    """Raise what `resume` would raise for a run of these events; nothing is written."""
+    _recovered(workflow, run_id, events, settings, migrate=migrate)
+    refuse_unpriced(workflow, settings)
+
+
 def _recovered(
     workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], settings: Settings, *, migrate: bool
 ) -> Runner:
@@ -74,13 +82,7 @@ def _recovered(
         recover(runner, events)
         return runner
 
-    found = [str(change) for change in changes(before, workflow.spec)]
-    if not migrate:
-        raise DefinitionChanged(
-            f"run `{run_id}` was started with another definition of `{workflow.name}`:\n" + _lines(found),
-            hint="resume it with the definition that it was started with; or with `--migrate`, to go on with this one",
-        )
-
+    found = refuse_changed(workflow, run_id, events, migrate=migrate)
     runner = runner_of(workflow, run_id, settings)
     recover(runner, events)
     in_the_way = obstacles(runner.state, before, workflow.spec)
@@ -92,6 +94,20 @@ def _recovered(
 
     runner.post(RunMigrated, digest=workflow.digest, spec=workflow.data, changes=found)
     return runner
+
+
+def refuse_changed(
+    workflow: Workflow[Any, Any], run_id: str, events: Sequence[Event], *, migrate: bool
+) -> list[str]:
+    """What is different in a definition, in words; raises `DefinitionChanged` where the run may not be moved onto it."""
+    found = [str(change) for change in changes(definition_of(events), workflow.spec)]
+    if not migrate:
+        raise DefinitionChanged(
+            f"run `{run_id}` was started with another definition of `{workflow.name}`:\n" + _lines(found),
+            hint="resume it with the definition that it was started with; or with `--migrate`, to go on with this one",
+        )
+
+    return found
 
 
 def refuse_over(run_id: str, events: Sequence[Event]) -> None:

@@ -239,6 +239,76 @@ def cancel(
 
 
 @app.command()
+def replay(run: RunName, workflow_file: File = None, as_json: AsJson = False) -> None:
+    """Execute a run again from its record, with no model, tool or network; exits with 1 where it goes another way."""
+    from agentflow.cli.replaying import replay_run
+
+    raise typer.Exit(replay_run(run, workflow_file, as_json=as_json))
+
+
+@app.command()
+def fork(
+    run: RunName,
+    at: Annotated[
+        str, typer.Option("--at", metavar="STEP", help="Where it goes off: a step, or a visit as `write#2`.")
+    ],
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PLACE=VALUE",
+            help='Another value: `input.question="..."` or `plan.output[0].text="..."`.',
+        ),
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="A name for the new run; made up if not given.")
+    ] = None,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Go on with the definition as it is now, if that can be.")
+    ] = False,
+    model: Model = None,
+    workflow_file: File = None,
+    no_input: NoInput = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a new run with what an old one did before a step, and do that step and all after it anew."""
+    from agentflow.app import Fork
+    from agentflow.cli.forking import fork_run, values_of
+
+    options = Options(as_json=as_json, model=model, interactive=not no_input)
+    wanted = Fork(at=at, values=values_of(values or ()), run_id=run_id)
+    raise typer.Exit(fork_run(run, wanted, workflow_file, options, migrate=migrate))
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A run's id.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one's.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show where two runs part: steps, calls, results, tokens, money, time; exits with 1 where they do."""
+    from agentflow.cli.diffing import diff_runs
+
+    raise typer.Exit(diff_runs(first, second, as_json=as_json))
+
+
+@app.command()
+def freeze(
+    run: RunName,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The test's file; without it, the test is printed."),
+    ] = None,
+    workflow_file: File = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a test, for pytest, that a run goes the same way again: agentflow freeze RUN > tests/test_x.py."""
+    from agentflow.cli.freezing import freeze_run
+
+    raise typer.Exit(freeze_run(run, workflow_file, output, as_json=as_json))
+
+
+@app.command()
 def runs(
     status: Statuses = None,
     workflow: OfWorkflow = "",

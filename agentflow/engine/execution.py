@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from agentflow.context import Context, entered
 from agentflow.engine.graph import Work
 from agentflow.engine.notices import error_info
-from agentflow.engine.recorder import StepRecorder
 from agentflow.engine.state import Activation
 from agentflow.engine.writing import written
 from agentflow.events import OperationDoubted, StepFailed, StepFinished
@@ -18,6 +17,7 @@ from agentflow.exceptions import BudgetExhausted, EffectInDoubt, RunError, StepT
 from agentflow.typeref import is_instance, short_name, type_name
 
 if TYPE_CHECKING:
+    from agentflow.engine.recorder import StepRecorder
     from agentflow.engine.runner import Runner
 
 # Errors that another attempt cannot mend.
@@ -28,7 +28,7 @@ async def execute(runner: Runner, activation: Activation) -> None:
     """Do the work of an activation; how it ended is posted as an event."""
     work = runner.work_of(activation)
     attempt = activation.attempt
-    recorder = StepRecorder(runner, activation)
+    recorder = runner.recorder_of(activation)
     context = Context(
         run_id=runner.run_id,
         step=activation.id,

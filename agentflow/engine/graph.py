@@ -108,6 +108,8 @@ class Work:
     # The labels that tools had when the workflow was checked, by origin; and whether others may come, from servers.
     labels: Mapping[str, frozenset[Labels]] = field(default_factory=dict[str, frozenset[Labels]])
     has_servers: bool = False
+    # The names of the tools that the definition gives it.
+    tools: frozenset[str] = frozenset()
 
     def has_checked(self, tool: Tool[..., Any]) -> bool:
         """Whether the check saw the tool as it is."""
@@ -168,6 +170,7 @@ def _work(step: Step[Any, Any], wanted: Mapping[str, Any], child: Program | None
         may_ask=not isinstance(body, FunctionStep) or body.wants_context or body.is_recording or bool(held),
         labels=_labels(held),
         has_servers=has_servers(body),
+        tools=frozenset(tool.name for tool in held),
     )
 
 

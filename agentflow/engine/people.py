@@ -121,6 +121,10 @@ class People:
             for operation in around:
                 asking.remove(operation)
 
+    def is_asked(self, step: str, digest: str) -> bool:
+        """Whether a step at work waits for the answer to a question."""
+        return (step, digest) in self._answers
+
     def tell(self, step: str, question: Question) -> None:
         """Give an answer to the step that waits for it."""
         answer = self._answers.get((step, question.digest))

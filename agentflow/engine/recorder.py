@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
 from agentflow.engine.budget import NOTHING, Hold
@@ -30,6 +30,26 @@ if TYPE_CHECKING:
 
 # The operation that is open in this task; operations begun under it are its children.
 _open: ContextVar[str] = ContextVar("agentflow_operation", default="")
+
+
+def enter(operation: str) -> None:
+    """Have what begins in this task from here on be a part of `operation`."""
+    _open.set(operation)
+
+
+class Wanted(NamedTuple):
+    """What a step's code is about to do; `key` is what the call is known by, `nth` for which time it asks for the same."""
+
+    kind: OperationKind
+    name: str
+    parent: str
+    key: bytes
+    request: Payload | None
+    nth: int
+    once: bool
+    attributes: dict[str, Any]
+    demand: Demand | None
+    is_scope: bool
 
 
 class StepRecorder:
@@ -74,27 +94,31 @@ class StepRecorder:
         if known is not None and known.is_over and (not is_scope or kind in SCOPES):
             return self._again(known, key, parent, is_scope=is_scope)
 
-        operation = await self._reserved(kind, name, demand)
-        self._parents[operation.id], self._keys[operation.id] = parent, key
         said = {k: v for k, v in attributes.items() if v is not None and v != ""}
         if kind == "chat" and self._diverges(self._keys.get(parent, b"")):
             said["diverged"] = True
 
+        wanted = Wanted(kind, name, parent, key, asked, nth, once, said, demand, is_scope)
+        return await self._begun(wanted)
+
+    async def _begun(self, wanted: Wanted) -> Operation | Outcome:
+        """Begin what no earlier attempt did: its intent is committed before the deed; on disk, where it cannot be undone."""
+        operation = await self._reserved(wanted.kind, wanted.name, wanted.demand)
+        self._parents[operation.id], self._keys[operation.id] = wanted.parent, wanted.key
         self._runner.post(
             OperationStarted,
             step=self._activation.id,
             operation=operation.id,
-            kind=kind,
-            name=name,
-            parent=parent,
-            request=asked,
-            attributes=said or None,
-            nth=nth,
-            once=once,
+            kind=wanted.kind,
+            name=wanted.name,
+            parent=wanted.parent,
+            request=wanted.request,
+            attributes=wanted.attributes or None,
+            nth=wanted.nth,
+            once=wanted.once,
             reserved=self._holds[operation.id].data() if operation.id in self._holds else None,
         )
         self._runner.people.begun(self._activation.id, operation.id)
-        # The intent is committed before the deed; on disk, where the deed cannot be undone.
         try:
             await self._runner.commit()
             self._refuse_late()

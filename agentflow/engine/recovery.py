@@ -52,8 +52,9 @@ def recover(runner: Runner, events: Sequence[Event]) -> None:
     started = events[0]
     assert isinstance(started, RunStarted)
     runner.history = events
-    runner.input = _input(started.input, runner.program.takes)
+    runner.input = input_of(started.input, runner.program.takes)
     runner.nonce = started.nonce
+    runner.origin = origin_of(started)
     reading = _Reading(runner, started)
     for before, event in zip((started, *events), events, strict=False):
         reading.read(before, event)
@@ -61,7 +62,19 @@ def recover(runner: Runner, events: Sequence[Event]) -> None:
     reading.close()
 
 
-def _input(given: Payload, takes: Any) -> Any:
+def line_of(started: RunStarted) -> list[tuple[str, int]]:
+    """The runs that did the first events of a fork, each with the number of its last one; none for a run of its own."""
+    return [(str(run), int(last)) for run, last in (started.forked or {}).get("line", ())]
+
+
+def origin_of(started: RunStarted) -> str:
+    """The first run of a line of forks; empty for a run of its own."""
+    line = line_of(started)
+    return line[0][0] if line else ""
+
+
+def input_of(given: Payload, takes: Any) -> Any:
+    """The input of a run, as steps may ask for it."""
     from pydantic import ValidationError  # heavy, and only needed by what reads a journal
 
     try:

@@ -20,6 +20,7 @@ from agentflow.engine.graph import Program, Work
 from agentflow.engine.notices import Delta
 from agentflow.engine.people import People, Waiting, waiting_of
 from agentflow.engine.record import Record
+from agentflow.engine.recorder import StepRecorder
 from agentflow.engine.reduce import is_late, is_over, reduce
 from agentflow.engine.state import Activation, State, empty, where_of
 from agentflow.engine.writing import written
@@ -114,6 +115,8 @@ class Runner:
         self.files: dict[str, str] = {}
         self.contents = contents or {}
         self.nonce = ""
+        # The first run of a line of forks, where this is a fork.
+        self.origin = ""
         self.observers = list(observers)
         self.clock = clock
         self.state: State = empty()
@@ -180,6 +183,10 @@ class Runner:
             service=self.service,
         )
 
+    def recorder_of(self, activation: Activation) -> StepRecorder:
+        """What the code of a step gets to record its work with."""
+        return StepRecorder(self, activation)
+
     @cached_property
     def waivers(self) -> Waivers:
         """What the definition allows; looked at only where a tool comes that the check did not see."""
@@ -191,7 +198,7 @@ class Runner:
 
         A run of 0.1.0 was begun without, and goes on so: its models are asked what they were asked.
         """
-        return mark_of(f"{self.run_id}:{self.nonce}") if self.nonce else ""
+        return mark_of(f"{self.origin or self.run_id}:{self.nonce}") if self.nonce else ""
 
     @property
     def ledger(self) -> Ledger:

@@ -70,7 +70,7 @@ def _event(event: SpanEvent) -> dict[str, Any]:
 
 def _link(trace: int, link: SpanLink) -> dict[str, Any]:
     return {
-        "traceId": f"{trace:032x}",
+        "traceId": f"{trace if link.trace_id is None else link.trace_id:032x}",
         "spanId": f"{link.span_id:016x}",
         "attributes": _attributes(link.attributes),
         "flags": _FLAGS,

@@ -76,17 +76,18 @@ def _of_resource(resource: Any) -> Iterator[Received]:
 def _span(known: Mapping[str, Any]) -> SpanData:
     status = _mapping(known.get("status") or {}, "status")
     try:
+        trace = _id(_get(known, "traceId"), 16)
         return SpanData(
             name=str(known.get("name", "")),
             kind=cast("Kind", _kind(known.get("kind", 0))),
-            trace_id=_id(_get(known, "traceId"), 16),
+            trace_id=trace,
             span_id=_id(_get(known, "spanId"), 8),
             parent_id=_id(_get(known, "parentSpanId") or "", 8) or None,
             start=int(_get(known, "startTimeUnixNano") or 0),
             end=int(_get(known, "endTimeUnixNano") or 0),
             attributes=_attributes(known),
             events=tuple(_event(_mapping(event, "events")) for event in _list(known, "events")),
-            links=tuple(_link(_mapping(link, "links")) for link in _list(known, "links")),
+            links=tuple(_link(_mapping(link, "links"), trace) for link in _list(known, "links")),
             status="error" if status.get("code") in _ERROR else "unset",
             error=str(status.get("message") or ""),
         )
@@ -115,8 +116,10 @@ def _event(known: Mapping[str, Any]) -> SpanEvent:
     return SpanEvent(name=str(known.get("name", "")), at=at, attributes=_attributes(known))
 
 
-def _link(known: Mapping[str, Any]) -> SpanLink:
-    return SpanLink(span_id=_id(_get(known, "spanId"), 8), attributes=_attributes(known))
+def _link(known: Mapping[str, Any], own: int) -> SpanLink:
+    trace = _id(_get(known, "traceId") or "", 16)
+    other = trace if trace not in (0, own) else None
+    return SpanLink(span_id=_id(_get(known, "spanId"), 8), trace_id=other, attributes=_attributes(known))
 
 
 def _attributes(known: Mapping[str, Any]) -> dict[str, Attribute]:

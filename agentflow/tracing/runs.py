@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from agentflow.events import RunCancelled, RunMigrated, RunResumed, RunStarted
 from agentflow.tracing import semconv, steps
+from agentflow.tracing.ids import span_id, trace_id
 from agentflow.tracing.messages import said
+from agentflow.tracing.span import SpanLink
 from agentflow.tracing.values import Attribute, attribute, data_of, fitted
 
 Attributes = dict[str, Attribute]
@@ -30,6 +32,19 @@ def begun(event: RunStarted) -> Attributes:
         **_bound(event.bound),
         **_allowed(event.spec),
     }
+
+
+def forked(event: RunStarted) -> tuple[SpanLink, ...]:
+    """The link from a fork to the run that it went off from: its root, the event and the head there."""
+    known = cast("Mapping[str, Any]", event.forked or {})
+    if not known:
+        return ()
+
+    came = cast("Mapping[str, Any]", known["from"])
+    told = {semconv.LINK: "forked", f"{semconv.FORK}at": str(known["at"])}
+    attributes = told | {f"{semconv.FORK}{name}": attribute(value) for name, value in came.items()}
+    run = str(came["run"])
+    return (SpanLink(span_id=span_id(run), trace_id=trace_id(run), attributes=attributes),)
 
 
 def _graph(spec: Any) -> Attributes:

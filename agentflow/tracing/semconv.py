@@ -71,6 +71,7 @@ STILL_OPEN = "agentflow.open"
 SPAN_STATUS = "agentflow.status"
 WAITING = "waiting"
 LINK = "agentflow.link"
+FORK = "agentflow.fork."
 
 RUN_STATUS = "agentflow.run.status"
 RUN_MODEL = "agentflow.run.model"

@@ -26,9 +26,10 @@ class SpanEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanLink:
-    """Another span of the same trace that this one has to do with."""
+    """Another span that this one has to do with; of the same trace, where no other one is named."""
 
     span_id: int
+    trace_id: int | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 

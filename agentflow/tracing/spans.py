@@ -145,6 +145,7 @@ class SpanFolder:
             start=event.at,
             lasting=True,
             attributes=runs.begun(event),
+            links=runs.forked(event),
         )
         return []
 
