@@ -26,6 +26,7 @@ from agentflow.events import (
     StepStarted,
 )
 from agentflow.journal import said_by, status_of
+from agentflow.marking import unmarked
 
 Part = Literal["input", "steps", "calls", "request", "result", "answer", "error", "output"]
 
@@ -254,12 +255,18 @@ def _of_calls(a: _Call | None, b: _Call | None) -> Iterator[tuple[int, Parting]]
         yield at, Parting(part="calls", what="call", path="", a=_asked(a), b=_asked(b))
         return
 
-    if found := payload_difference(a.started.request, b.started.request):
+    if found := payload_difference(_request(a.started), _request(b.started)):
         yield a.started.seq, _parting("request", one, found)
 
     ended = a.finished or b.finished
     if ended is not None and (parting := _of_ends(one, a.finished, b.finished)) is not None:
         yield ended.seq, parting
+
+
+def _request(started: OperationStarted) -> Payload | None:
+    """What a call was asked for, without the marks of text from outside: each run has marks of its own."""
+    request = started.request
+    return None if request is None else Payload(raw=unmarked(request.json.decode()).encode())
 
 
 def _of_ends(what: str, a: OperationFinished | None, b: OperationFinished | None) -> Parting | None:

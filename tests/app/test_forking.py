@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from agents.testing import ScriptedModel, assistant_message
+from agents.testing import ScriptedModel, assistant_message, function_call
 
 from agentflow import Agent, Approval, Context, MemoryJournal, Settings, Workflow, each, gather, step, tool
 from agentflow.app import Fork, diff, fork, replay, run
@@ -353,6 +353,35 @@ async def test_two_runs_of_other_inputs_part_at_the_input() -> None:
     assert same.same
     assert same.first is None
     assert isinstance(old[2], StepFinished)
+
+
+async def test_marks_of_text_from_outside_are_no_difference() -> None:
+    """Each run marks what is from outside in its own way: two that were asked the same and did the same are alike."""
+
+    @tool(returns="untrusted")
+    async def look(what: str) -> str:
+        """Look something up."""
+        return f"{what} is green"
+
+    agent = Agent("agent", takes=str, gives=str, prompt="Look.", tools=[look])
+    flow = Workflow("flow", start=agent, end=agent)
+    journal = MemoryJournal()
+    for run_id in ("one", "two"):
+        turns = [[function_call("look", {"what": "grass"}, call_id="c1")], [assistant_message("green")]]
+        settings = Settings(journal=journal, model="scripted/m", models={"m": ScriptedModel(turns)})
+        assert await run(flow, "go", run_id=run_id, settings=settings) == "green"
+
+    one, two = await journal.read("one"), await journal.read("two")
+    chats = [
+        [
+            str(e.request.data)
+            for e in events
+            if isinstance(e, OperationStarted) and e.kind == "chat" and e.request
+        ]
+        for events in (one, two)
+    ]
+    assert chats[0] != chats[1]
+    assert diff(one, two).same
 
 
 async def test_what_cannot_go_on_leaves_no_run_behind() -> None:
