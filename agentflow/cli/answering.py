@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.app import requests
 from agentflow.cli.arguments import Options
 from agentflow.cli.definitions import Definition, definition_of, events_of
-from agentflow.cli.output import DONE, WRONG_USE, err, error_data, out, print_error, print_json
+from agentflow.cli.output import DONE, WRONG_USE, err, error_data, escape, out, print_error, print_json
 from agentflow.cli.pending import items_of, print_items
 from agentflow.cli.reading import json_or_text
 from agentflow.cli.running import perform

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.markup import escape
-
 from agentflow.audit.heads import Head, read_heads
 from agentflow.audit.kept import against, vanished
 from agentflow.audit.keys import PublicKey, public_key
@@ -17,7 +15,7 @@ from agentflow.audit.spans import hashes_in as hashes_of_spans
 from agentflow.audit.spans import runs_in, verify_spans
 from agentflow.audit.verdict import Fault, Verdict
 from agentflow.cli.definitions import opened, project_here
-from agentflow.cli.output import DONE, UNPROVEN, count, out, print_json
+from agentflow.cli.output import DONE, UNPROVEN, count, escape, out, print_json
 from agentflow.exceptions import JournalDamaged, ProjectError, TraceUnreadable, UnknownName
 from agentflow.journal import Journal
 from agentflow.tracing.ids import hex_trace_id, trace_id

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.app.resuming import OVER
 from agentflow.cli.definitions import events_of, opened, project_here
-from agentflow.cli.output import DONE, FAILED, out, print_json
+from agentflow.cli.output import DONE, FAILED, escape, out, print_json
 from agentflow.journal import Journal, said_by
 
 # Seconds: how long a process that drives the run has to record that it is cancelled, and how often that is looked for.

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
-from rich.markup import escape
 
 from agentflow.assessment import Assessment, assess, further, models_of
 from agentflow.bounds import COUNTS, Amount
 from agentflow.cli.definitions import find_workflow
-from agentflow.cli.output import DONE, WRONG_USE, err, error_data, out, plain, print_json
+from agentflow.cli.output import DONE, WRONG_USE, err, error_data, escape, out, plain, print_json
 from agentflow.cli.sarif import sarif_of
 from agentflow.exceptions import AgentflowError, DefinitionError, Problem
 from agentflow.models.catalog import choose

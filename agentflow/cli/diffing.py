@@ -6,13 +6,12 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from agentflow import app
 from agentflow.app.diffing import Cost, Parting, Row
 from agentflow.cli.definitions import opened
-from agentflow.cli.output import DONE, FAILED, count, out, print_json
+from agentflow.cli.output import DONE, FAILED, count, escape, out, print_json
 from agentflow.events import Event
 
 # Differences of one step that are shown: the first ones explain the rest.

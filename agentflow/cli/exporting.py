@@ -10,11 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow.app import load
 from agentflow.cli.definitions import opened, project_here
-from agentflow.cli.output import DONE, FAILED, count, err, out, print_json
+from agentflow.cli.output import DONE, FAILED, count, err, escape, out, print_json
 from agentflow.events import Event
 from agentflow.exceptions import JournalError, ProjectError, UnknownName
 from agentflow.journal import Journal

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.cli.definitions import definition_of, events_of, project_here
-from agentflow.cli.output import DONE, err, print_json
+from agentflow.cli.output import DONE, err, escape, print_json
 from agentflow.events import Event, RunStarted, encode
 from agentflow.exceptions import ProjectError, ReplayDiverged
 from agentflow.testing import path_of

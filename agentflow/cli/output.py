@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from agentflow.events import ErrorInfo, Payload
 from agentflow.evidence import Answer, Evidence, fields_of
 from agentflow.exceptions import AgentflowError, DefinitionError, JournalError, RunError
+from agentflow.reporting.text import visible
 
 DONE, FAILED, WRONG_USE, WAITING, UNPROVEN, INTERRUPTED = 0, 1, 2, 3, 4, 130
 EXIT_CODES = {"done": DONE, "waiting": WAITING, "interrupted": INTERRUPTED}
@@ -43,6 +44,11 @@ err = Pipe(stderr=True, highlight=False, soft_wrap=True)
 if not out.is_terminal:
     # What is piped has no width to keep to.
     out.width = 200
+
+
+def escape(text: str) -> str:
+    """Text for a console: it is no markup, and on a terminal nothing in it acts or hides."""
+    return markup.escape(visible(text) if out.is_terminal or err.is_terminal else text)
 
 
 def count(number: int, noun: str) -> str:

@@ -6,15 +6,13 @@ import asyncio
 import os
 from pathlib import Path
 
-from rich.markup import escape
-
 from agentflow.app import load
 from agentflow.audit.heads import read_heads
 from agentflow.audit.kept import against
 from agentflow.audit.rows import hashes_in, verify_rows
 from agentflow.audit.verdict import Verdict
 from agentflow.cli.definitions import opened, project_here
-from agentflow.cli.output import DONE, out, print_json
+from agentflow.cli.output import DONE, escape, out, print_json
 from agentflow.events import Event
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal

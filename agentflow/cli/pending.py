@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.app.result import pending_of
-from agentflow.cli.output import out, plain
+from agentflow.cli.output import escape, out, plain
 from agentflow.cli.periods import iso, stamp
 from agentflow.engine.people import Waiting
 from agentflow.events import ApprovalAsked, Event, OperationStarted

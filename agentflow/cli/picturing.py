@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rich.markup import escape
-
 from agentflow.cli.definitions import find_workflow
-from agentflow.cli.output import DONE, out, print_json
+from agentflow.cli.output import DONE, escape, out, print_json
 from agentflow.drawing import mermaid, picture
 from agentflow.exceptions import ProjectError
 from agentflow.path import Step

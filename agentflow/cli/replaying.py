@@ -9,11 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.cli.definitions import definition_of, events_of
-from agentflow.cli.output import DONE, FAILED, count, out, print_json
+from agentflow.cli.output import DONE, FAILED, count, escape, out, print_json
 
 
 def replay_run(run_id: str, file: str | None, *, as_json: bool) -> int:

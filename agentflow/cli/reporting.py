@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.cli.arguments import Options
-from agentflow.cli.output import citations_of, err, plain, print_failure, print_json, print_output
+from agentflow.cli.output import citations_of, err, escape, plain, print_failure, print_json, print_output
 from agentflow.cli.pending import Item, print_items
 from agentflow.cli.view import usage_note
 

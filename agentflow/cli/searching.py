@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from rich.markup import escape
-
-from agentflow.cli.output import DONE, count, out, plain, print_json
+from agentflow.cli.output import DONE, count, escape, out, plain, print_json
 from agentflow.cli.storing import stores_here
 from agentflow.evidence import Evidence
 from agentflow.exceptions import ToolArgumentsInvalid, UnknownName

@@ -6,13 +6,11 @@ import asyncio
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.audit.heads import Head
 from agentflow.audit.keys import make_key
 from agentflow.cli.definitions import opened, project_here
-from agentflow.cli.output import DONE, out, print_json
+from agentflow.cli.output import DONE, escape, out, print_json
 from agentflow.events import chain_of
 from agentflow.exceptions import HeadsUnusable
 

@@ -8,9 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
-from agentflow.cli.output import DONE, out, print_json
+from agentflow.cli.output import DONE, escape, out, print_json
 from agentflow.exceptions import ProjectError
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "_template"

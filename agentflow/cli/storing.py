@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -24,6 +23,7 @@ from agentflow.cli.output import (
     count,
     err,
     error_data,
+    escape,
     out,
     plain,
     print_error,

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rich.markup import escape
-
 from agentflow import app
 from agentflow.app.resuming import definition_of as followed
 from agentflow.cli.arguments import Options
 from agentflow.cli.definitions import Definition, definition_of, opened, project_here
 from agentflow.cli.interrupts import interrupting
-from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WAITING, count, err, out, print_json
+from agentflow.cli.output import DONE, FAILED, INTERRUPTED, WAITING, count, err, escape, out, print_json
 from agentflow.cli.pending import Item
 from agentflow.cli.running import settings_for, telemetry_of, waiting_items
 from agentflow.events import Event, RunInterrupted, RunPaused, RunResumed, StepFinished

@@ -9,7 +9,6 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from agentflow import app
@@ -22,6 +21,7 @@ from agentflow.cli.output import (
     count,
     err,
     error_data,
+    escape,
     out,
     plain,
     print_error,

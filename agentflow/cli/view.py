@@ -10,10 +10,9 @@ from typing import Any, Self, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.text import Text
 
-from agentflow.cli.output import count
+from agentflow.cli.output import count, escape
 from agentflow.engine.notices import Delta
 from agentflow.events import (
     ApprovalAsked,
