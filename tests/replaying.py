@@ -29,6 +29,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "test_a_step_that_is_no_function_of_its_input_is_named_with_a_hint": _CHANGES,
     "test_failed_resumed_and_moved_runs_replay": _CHANGES,
     "test_a_run_that_goes_on_after_a_failure_is_a_second_span_of_the_same_trace": _CHANGES,
+    "test_spans_carry_the_name_of_the_process_that_did_the_work": _CHANGES,
     "test_a_call_that_was_never_answered_is_free": _DOUBLE,
     "test_what_a_server_does_not_count_is_counted_as_the_most": _DOUBLE,
     "test_a_step_s_minutes": _CHANGES,
