@@ -52,7 +52,7 @@ $(RECEIVER)/ready: tests/tracing/receiver-constraints.txt
 receiver: $(RECEIVER)/ready ## an environment with a real OTLP receiver, for the tests
 
 test: setup $(VENV)/media receiver ## the whole suite
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(TESTS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(TESTS)
 
 soak: setup $(VENV)/media ## what takes long: every crash point of every sample, ten minutes of random kills
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(TESTS)

@@ -241,6 +241,10 @@ class Pages:
 
         context = self._context or await self._new_context()
         self._context = context
+        for page in [page for page in context.pages if not _is_known(page.url)]:
+            # Closing it when it moved may have come too early, while it was still on its way.
+            await page.close()
+
         if self._current is None or self._current.is_closed():
             self._current = context.pages[-1] if context.pages else await context.new_page()
 
@@ -286,8 +290,7 @@ class Pages:
 
     def _moved(self, frame: Frame) -> None:
         """A page that moves to data of its own making, which is no request that could be refused, is closed."""
-        is_known = frame.url in ("", ":") or frame.url.startswith(_SCHEMES)
-        if frame.parent_frame is None and not is_known:
+        if frame.parent_frame is None and not _is_known(frame.url):
             self._traffic.note(f"a page was closed that moved to `{frame.url[:60]}`")
             self._later(frame.page.close())
 
@@ -361,6 +364,11 @@ async def _title(page: Page) -> str:
         return clean(await page.title())
     except Error:
         return ""
+
+
+def _is_known(url: str) -> bool:
+    """Whether a page may be at this address; a page that is only just made has none."""
+    return url in ("", ":") or url.startswith(_SCHEMES)
 
 
 def _numbered(page: Page, number: int) -> Page:
