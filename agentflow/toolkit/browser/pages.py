@@ -321,13 +321,25 @@ class Pages:
 
     async def _settled(self, page: Page) -> Visit:
         """Where an action led to, once the page is there; raises what kept it from getting there."""
-        from playwright.async_api import TimeoutError as Late
+        from playwright.async_api import Error
 
         assert self._doing_now is not None
         await self._traffic.quiet(self._doing_now, self._action / 1000, self._navigation / 1000)
         page = self._current if self._current is not None and not self._current.is_closed() else page
         if page.is_closed():
             page = await self._page()
+
+        try:
+            return await self._loaded(page)
+        except Error:
+            # To close itself can be what the action was for, and may take until now.
+            if not page.is_closed() or not self._is_only_the_page():
+                raise
+
+            return await self._loaded(await self._page())
+
+    async def _loaded(self, page: Page) -> Visit:
+        from playwright.async_api import TimeoutError as Late
 
         await page.wait_for_load_state("domcontentloaded", timeout=self._navigation)
         with suppress(Late):
@@ -345,6 +357,7 @@ class Pages:
 
     async def _pressed(self, deed: Awaitable[Any]) -> None:
         """Do what may lead to another page, which is not waited for here: it may be slow, or a person is asked first."""
+        from playwright.async_api import Error
         from playwright.async_api import TimeoutError as Late
 
         assert self._doing_now is not None
@@ -353,6 +366,9 @@ class Pages:
             await deed
         except Late as error:
             if not _DONE.search(str(error)):
+                raise
+        except Error:
+            if not self._is_only_the_page():
                 raise
 
 
