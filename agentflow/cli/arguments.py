@@ -20,6 +20,9 @@ Model = Annotated[
         help="`embedded`, `NAME`, `responses/NAME` or `chat/NAME`, the last two also with `@http://host/v1`."
     ),
 ]
+Migrate = Annotated[
+    bool, typer.Option("--migrate", help="Go on with the definition as it is now, if that can be.")
+]
 NoInput = Annotated[
     bool, typer.Option("--no-input", help="Never ask on the terminal; exit with 3 where a person is needed.")
 ]

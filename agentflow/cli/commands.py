@@ -13,6 +13,7 @@ from agentflow.cli.arguments import (
     AsJson,
     Comment,
     File,
+    Migrate,
     Model,
     NoInput,
     OfWorkflow,
@@ -156,9 +157,7 @@ def resume(
         list[str] | None,
         typer.Option(metavar="LIMIT=NUMBER", help="Another limit: `usd=2`, or `STEP.tokens=9000` of a step."),
     ] = None,
-    migrate: Annotated[
-        bool, typer.Option("--migrate", help="Go on with the definition as it is now, if that can be.")
-    ] = False,
+    migrate: Migrate = False,
     model: Model = None,
     workflow_file: File = None,
     no_input: NoInput = False,
@@ -263,9 +262,7 @@ def fork(
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="A name for the new run; made up if not given.")
     ] = None,
-    migrate: Annotated[
-        bool, typer.Option("--migrate", help="Go on with the definition as it is now, if that can be.")
-    ] = False,
+    migrate: Migrate = False,
     model: Model = None,
     workflow_file: File = None,
     no_input: NoInput = False,

@@ -192,9 +192,12 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
 
-    # The order of a set is another one in each process.
-    value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-    return json.dumps(jsonable(value), ensure_ascii=False)
+    return json.dumps(jsonable(ordered(value)), ensure_ascii=False)
+
+
+def ordered(value: Any) -> Any:
+    """`value`, a set as a list: its order is another one in each process."""
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else value
 
 
 def shortened(text: str, most: int) -> str:

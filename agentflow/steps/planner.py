@@ -14,7 +14,7 @@ from agentflow.evidence import Answer, Evidence, cite, numbered
 from agentflow.exceptions import CallRefused, PlanInvalid, ProjectError, ToolError
 from agentflow.marking import marked, notice
 from agentflow.mcp import McpServer
-from agentflow.models.calls import STOPS, shortened
+from agentflow.models.calls import STOPS, ordered, shortened
 from agentflow.path import Step, caller
 from agentflow.spec import Budget, StepSpec
 from agentflow.steps.function import Limits, Retries, retry_policy
@@ -377,9 +377,7 @@ def _evidence_of(observation: Observation) -> list[Evidence]:
 
 
 def _result_text(value: Any, most: int) -> str:
-    # The order of a set is another one in each process.
-    value = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-    text = value if isinstance(value, str) else input_text(value)
+    text = value if isinstance(value, str) else input_text(ordered(value))
     return shortened(text, most)
 
 
