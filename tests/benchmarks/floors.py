@@ -209,7 +209,13 @@ async def no_spans(size: int, folder: Path) -> Case:
 
 
 def _traced(size: int, tracer: Any) -> Callable[[], Awaitable[int]]:
-    names = {"workflow.name": "chain", "workflow.run": "r", "step.name": "s", "step.index": 3, "step.attempt": 1}
+    names = {
+        "workflow.name": "chain",
+        "workflow.run": "r",
+        "step.name": "s",
+        "step.index": 3,
+        "step.attempt": 1,
+    }
 
     async def run() -> int:
         number = 0

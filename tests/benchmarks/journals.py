@@ -42,21 +42,28 @@ async def full_of(events: int, folder: Path) -> SqliteJournal:
     """A journal that holds so many events of finished runs; made once for a folder, from the next smaller one."""
     file = folder / f"runs-{events}.db"
     if not file.exists():
-        smaller = folder / f"runs-{events // 10}.db"
-        making = folder / f"runs-{events}.making"
-        if smaller.exists():
-            shutil.copy(smaller, making)
-
+        making = _begun(file, folder / f"runs-{events // 10}.db")
         await _filled(making, events)
         making.rename(file)
 
-    # A copy, as what is measured writes into it.
-    own = folder / f"runs-{events}-used.db"
-    for old in folder.glob(f"{own.name}*"):
+    return SqliteJournal(_copied(file))
+
+
+def _begun(file: Path, smaller: Path) -> Path:
+    making = file.with_suffix(".making")
+    if smaller.exists():
+        shutil.copy(smaller, making)
+
+    return making
+
+
+def _copied(file: Path) -> Path:
+    """A copy, as what is measured writes into it."""
+    own = file.with_suffix(".used")
+    for old in own.parent.glob(f"{own.name}*"):
         old.unlink()
 
-    shutil.copy(file, own)
-    return SqliteJournal(own)
+    return Path(shutil.copy(file, own))
 
 
 async def _filled(file: Path, events: int) -> None:

@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -61,10 +62,8 @@ async def measured(job: Job, samples: int, folder: Path) -> dict[str, Any]:
 
 def _reset_peak() -> int:
     """Bytes resident now, from where on the peak is counted anew where the kernel lets us (Linux: proc_pid_clear_refs(5))."""
-    try:
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        pass
 
     return _peak()
 

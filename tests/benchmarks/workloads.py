@@ -73,21 +73,26 @@ async def _durable(size: int, folder: Path, sync: Literal["NORMAL", "FULL"]) -> 
 
 async def bytes_of(workflow: Workflow[int, int], steps: int, file: Path) -> Mapping[str, float]:
     """Bytes a step of the file that one run makes, without the definition, which stands there once; and events a step."""
-    before = await _file_size(file.with_suffix(".empty"), None)
-    size = await _file_size(file, workflow)
+    empty = file.with_suffix(".empty")
+    await _written(empty, None)
+    await _written(file, workflow)
+    size = _size(file) - _size(empty)
     reading = SqliteJournal(file, read_only=True)
     events = len(await reading.read("r"))
     await reading.close()
     spec = len(json.dumps(to_data(workflow.spec)))
-    return {"bytes_per_unit": (size - before - spec) / steps, "events_per_unit": events / steps}
+    return {"bytes_per_unit": (size - spec) / steps, "events_per_unit": events / steps}
 
 
-async def _file_size(file: Path, workflow: Workflow[int, int] | None) -> int:
+async def _written(file: Path, workflow: Workflow[int, int] | None) -> None:
     journal = SqliteJournal(file)
     if workflow is not None:
         await run(workflow, 0, run_id="r", settings=Settings(journal=journal))
 
     await journal.close()
+
+
+def _size(file: Path) -> int:
     return file.stat().st_size
 
 
