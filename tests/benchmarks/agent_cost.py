@@ -39,6 +39,17 @@ TURNS = (5, 20, 100, 200)
 SAMPLES = 7
 # Each sample takes as many runs as make about this many turns, so that short runs are not lost in the noise.
 _SAMPLE_TURNS = 40
+_WHOLE = Response(
+    id="r",
+    created_at=0,
+    model="stub",
+    object="response",
+    output=[],
+    parallel_tool_calls=False,
+    tool_choice="auto",
+    tools=[],
+)
+_EVENT = ResponseCompletedEvent(type="response.completed", sequence_number=0, response=_WHOLE)
 
 
 class Stub(Model):
@@ -51,19 +62,20 @@ class Stub(Model):
         return ModelResponse(output=[self._said(kwargs["input"])], usage=Usage(), response_id=None)
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        said = self._said(kwargs["input"])
-        # Built without checks: what a stub costs is no part of what is measured.
-        whole = Response.model_construct(
-            id="r", model="stub", output=[said], usage=None, incomplete_details=None
-        )
-        yield ResponseCompletedEvent.model_construct(type="response.completed", response=whole)
+        # Copied without checks: what a stub costs is no part of what is measured.
+        whole = _WHOLE.model_copy(update={"output": [self._said(kwargs["input"])]})
+        yield _EVENT.model_copy(update={"response": whole})
 
     def _said(self, given: Any) -> Any:
         # Every turn before this one added a call and its result to what was asked at first.
         done = 0 if isinstance(given, str) else (len(given) - 1) // 2
         if done < self.calls:
             return ResponseFunctionToolCall(
-                arguments=f'{{"x": {done}}}', call_id=f"c{done}", name="add", type="function_call", id=f"f{done}"
+                arguments=f'{{"x": {done}}}',
+                call_id=f"c{done}",
+                name="add",
+                type="function_call",
+                id=f"f{done}",
             )
 
         text = ResponseOutputText(annotations=[], text=f"done {done}", type="output_text")
@@ -92,7 +104,6 @@ def workflow(calls: int) -> Workflow[str, str]:
     """The same agent as the one step of a workflow."""
     step = Agent("a", takes=str, gives=str, tools=[_add_tool], max_turns=calls + 1)
     return Workflow("turns", start=step, end=step)
-
 
 
 async def orchestrated(calls: int, built: Workflow[str, str] | None = None, **settings: Any) -> str:
@@ -192,7 +203,9 @@ def main() -> int:
     """Print the figures as a table or as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--turns", type=int, nargs="+", default=list(TURNS), help="calls of the tool in a run")
+    parser.add_argument(
+        "--turns", type=int, nargs="+", default=list(TURNS), help="calls of the tool in a run"
+    )
     parser.add_argument("--samples", type=int, default=SAMPLES)
     given = parser.parse_args()
     turns = tuple(given.turns)
