@@ -470,7 +470,7 @@ class _ActivatedModel(Model):
     def __init__(self, run: _Run, spec: AgentSpec) -> None:
         self._run = run
         self._spec = spec
-        self._model = run.model(spec)
+        self._model = run.model(spec).conversing()
         self._has_called = False
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:

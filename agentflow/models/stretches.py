@@ -26,7 +26,7 @@ S = TypeVar("S")
 Item = dict[str, Any]
 
 
-class NextStretch(BaseException, Generic[S]):  # noqa: N818 - it is no error
+class NextStretch(BaseException, Generic[S]):
     """Ends a stretch where the model of `agent` was to be asked.
 
     No `Exception`: retries, and handlers of errors, must not take it for a failure of the model.
@@ -68,10 +68,11 @@ class Stretches:
         """What was said before, and `own` after it; where both have an item of one id, the later is the one that counts."""
         later = {known: item for item in own if (known := _id(item)) in self._ids}
         if not later:
-            return [*self._said, *own]
+            # Copies: a model may do with what it is given as it likes.
+            return [*map(dict, self._said), *own]
 
         said = (later.get(_id(item), item) if _stays(item) else item for item in self._said)
-        kept = [item for item in said if _stays(item) or _id(item) not in later]
+        kept = [dict(item) for item in said if _stays(item) or _id(item) not in later]
         return [*kept, *(item for item in own if not (_stays(item) and _id(item) in later))]
 
 

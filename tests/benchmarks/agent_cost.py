@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from agents import Agent as SdkAgent
@@ -37,6 +38,7 @@ from agentflow.tracing.wire import readable
 
 TURNS = (5, 20, 100, 200)
 SAMPLES = 7
+LEVELS: tuple[Level, ...] = ("none", "redacted")
 # Each sample takes as many runs as make about this many turns, so that short runs are not lost in the noise.
 _SAMPLE_TURNS = 40
 _WHOLE = Response(
@@ -146,11 +148,11 @@ def cases(turns: tuple[int, ...]) -> dict[str, tuple[int, Callable[[], Awaitable
     built = {calls: workflow(calls) for calls in turns}
     found: dict[str, tuple[int, Callable[[], Awaitable[object]]]] = {}
     for calls in turns:
-        found[f"bare {calls}"] = (calls + 1, lambda c=calls: bare(c))
-        found[f"agentflow {calls}"] = (calls + 1, lambda c=calls: orchestrated(c, built[c]))
-        for level in ("none", "redacted"):
+        found[f"bare {calls}"] = (calls + 1, partial(bare, calls))
+        found[f"agentflow {calls}"] = (calls + 1, partial(orchestrated, calls, built[calls]))
+        for level in LEVELS:
             name = f"agentflow {calls}, spans, content {level}"
-            found[name] = (calls + 1, lambda c=calls, at=level: traced(c, built[c], at))
+            found[name] = (calls + 1, partial(traced, calls, built[calls], level))
 
     return found
 
@@ -192,7 +194,7 @@ def compared(rows: dict[str, dict[str, Any]], turns: tuple[int, ...]) -> dict[st
     found: dict[str, float] = {}
     for calls in turns:
         found[f"agentflow / bare, {calls}"] = cpu[f"agentflow {calls}"] / cpu[f"bare {calls}"]
-        for level in ("none", "redacted"):
+        for level in LEVELS:
             traced_cpu = cpu[f"agentflow {calls}, spans, content {level}"]
             found[f"spans add, content {level}, {calls}"] = traced_cpu - cpu[f"agentflow {calls}"]
 
