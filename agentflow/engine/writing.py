@@ -11,7 +11,13 @@ HINT = "give dataclasses, pydantic models, or plain data; keep files with `ctx.a
 
 
 def written(value: Any, what: str) -> Payload:
-    """The payload of a value; raises `RunError` that says `what` cannot be written, and why."""
+    """The payload of a value; raises `RunError` that says `what` cannot be written, and why.
+
+    A payload is one already.
+    """
+    if isinstance(value, Payload):
+        return value
+
     payload = Payload(value)
     try:
         _ = payload.json
