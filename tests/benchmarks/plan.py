@@ -40,6 +40,12 @@ JOBS: tuple[Job, ...] = (
         ("await", (1_000,), "floors:awaited"),
     ),
     *_jobs(
+        "W4",
+        "turn",
+        (OURS, (20, 200), "turns:w4_agent"),
+        ("bare SDK", (20, 200), "turns:w4_bare"),
+    ),
+    *_jobs(
         "W5",
         "step",
         (f"{OURS}, NORMAL", (10, 100, 1_000), "workloads:w5_normal"),
@@ -77,6 +83,7 @@ JOBS: tuple[Job, ...] = (
         ("SDK span", (100,), "floors:spans"),
         ("no SDK", (100,), "floors:no_spans"),
     ),
+    *_jobs("W9A", "turn", (f"{OURS}, spans", (20,), "turns:w9_agent")),
     *_jobs(
         "journal",
         "step",
