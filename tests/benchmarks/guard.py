@@ -1,6 +1,6 @@
 """The guard: costs as ratios to floors of the same run, and their growth, held against what was recorded.
 
-    python -m tests.benchmarks.guard [--json] [--record] [--only NAME ...]
+    python -m tests.benchmarks.guard [--json] [--record]
 
 All cases are measured in one process, in turn, over rounds in another order each; of each the best of its samples counts, which is
 the one least disturbed. Ratios are of CPU time, and are held to what `guard.json` says for this version of Python; a cost at ten
@@ -19,8 +19,10 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.case import Case, sampled, warmed
+from tests.benchmarks.counting import counts
 from tests.benchmarks.growth import LIMIT
 from tests.benchmarks.plan import job_of
 
@@ -102,8 +104,14 @@ def excesses(measured: Mapping[str, float], allowed: Mapping[str, float]) -> lis
 
 def recorded_here() -> dict[str, float]:
     """The ratios that were recorded for this version of Python; none where none were."""
-    known: dict[str, dict[str, float]] = json.loads(RECORDED.read_text(encoding="utf-8"))
-    return known.get(_python(), {})
+    known: dict[str, float] = recorded()["ratios"].get(_python(), {})
+    return known
+
+
+def recorded() -> dict[str, Any]:
+    """All that was recorded: `ratios` by version of Python, and `counts`, which hold for each."""
+    known: dict[str, Any] = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return known
 
 
 def _python() -> str:
@@ -113,14 +121,17 @@ def _python() -> str:
 async def best(names: Collection[str], folder: Path, rounds: int = ROUNDS) -> dict[str, float]:
     """Microseconds of CPU a unit of each job: the least of its samples, taken in turn with those of the others."""
     cases = [(name, *await _prepared(name, folder)) for name in sorted(names)]
+    found = dict.fromkeys(names, float("inf"))
     # What all cases have ready is not gone through by the garbage collector while one of them runs.
     gc.collect()
     gc.freeze()
-    found = dict.fromkeys(names, float("inf"))
-    for number in range(rounds):
-        random.Random(number).shuffle(cases)
-        for name, case, runs in cases:
-            found[name] = min(found[name], (await sampled(case, runs)).cpu_us)
+    try:
+        for number in range(rounds):
+            random.Random(number).shuffle(cases)
+            for name, case, runs in cases:
+                found[name] = min(found[name], (await sampled(case, runs)).cpu_us)
+    finally:
+        gc.unfreeze()
 
     return found
 
@@ -148,14 +159,13 @@ def guarded(ratios: Sequence[Ratio], allowed: Mapping[str, float], folder: Path)
     return found
 
 
-def record(found: Mapping[str, float]) -> None:
-    """Write the ratios down for this version of Python; growth is not recorded, as its limit stands."""
-    known: dict[str, dict[str, float]] = json.loads(RECORDED.read_text(encoding="utf-8"))
-    known[_python()] = known.get(_python(), {}) | {
-        ratio.name: round(found[ratio.name], 2)
-        for ratio in RATIOS
-        if ratio.name in found and not ratio.is_growth
+def record(found: Mapping[str, float], counted: Mapping[str, float]) -> None:
+    """Write down the ratios of this version of Python, and the counts; of growth nothing, as its limit stands."""
+    known = recorded()
+    known["ratios"][_python()] = {
+        ratio.name: round(found[ratio.name], 2) for ratio in RATIOS if not ratio.is_growth
     }
+    known["counts"] = dict(counted)
     RECORDED.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
@@ -172,15 +182,12 @@ def main() -> int:
     parser.add_argument(
         "--record", action="store_true", help="write the ratios down as those that are held to"
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="ratios by name")
     given = parser.parse_args()
-    ratios = [ratio for ratio in RATIOS if not given.only or ratio.name in given.only]
-    allowed = {} if given.record else limits(ratios, recorded_here())
+    allowed = {} if given.record else limits(RATIOS, recorded_here())
     with tempfile.TemporaryDirectory() as folder:
-        found = guarded(ratios, allowed, Path(folder))
-
-    if given.record:
-        record(found)
+        found = guarded(RATIOS, allowed, Path(folder))
+        if given.record:
+            record(found, asyncio.run(counts(Path(folder))))
 
     print(json.dumps(found, indent=2) if given.json else "\n".join(_lines(found, allowed)))
     over = excesses(found, allowed)
