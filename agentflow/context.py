@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,14 +200,19 @@ def current() -> Context | None:
     return _current.get()
 
 
-@contextmanager
-def entered(context: Context) -> Generator[None, None, None]:
+class entered:  # noqa: N801 - used like a function; a generator would cost a step five times as much
     """Make `context` the current one for what runs inside."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_before", "_context")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._before = _current.set(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)
 
 
 @asynccontextmanager

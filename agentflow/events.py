@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, cast
 
 from agentflow.exceptions import JournalDamaged, JournalVersion
@@ -45,11 +46,8 @@ class Payload:
             if self.parts is not None:
                 self._json = b"[" + b",".join(part.json for part in self.parts) + b"]"
             else:
-                # pydantic is loaded only where a value has to be written.
-                from pydantic_core import to_json
-
                 # What is written down holds no secret, whoever put one into the value.
-                self._json = redact_bytes(to_json(self._value))
+                self._json = redact_bytes(_to_json()(self._value))
 
         return self._json
 
@@ -97,6 +95,14 @@ class Payload:
 
     def __repr__(self) -> str:
         return f"Payload({self.json[:80].decode(errors='replace')})"
+
+
+@cache
+def _to_json() -> Callable[[Any], bytes]:
+    # pydantic is loaded only where a value has to be written.
+    from pydantic_core import to_json
+
+    return to_json
 
 
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode

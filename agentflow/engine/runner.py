@@ -21,8 +21,8 @@ from agentflow.engine.notices import Delta
 from agentflow.engine.people import People, Waiting, waiting_of
 from agentflow.engine.record import Record
 from agentflow.engine.recorder import StepRecorder
-from agentflow.engine.reduce import is_late, is_over, reduce
-from agentflow.engine.state import Activation, State, empty, where_of
+from agentflow.engine.reduce import advance, is_late
+from agentflow.engine.state import OVER, Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
     CHAIN,
@@ -67,6 +67,8 @@ FACTS = (
 )
 # What a step that is being stopped may still say.
 EFFECTS = (OperationFinished, ArtifactKept)
+# How a run stands that takes nothing in any more, unless it is resumed.
+CLOSED = OVER | {"interrupted", "waiting"}
 # What people say.
 ANSWERS = (ApprovalGiven, OperationResolved)
 # What the record of a step is made of.
@@ -207,7 +209,7 @@ class Runner:
 
     def ledgers(self, activation: Activation) -> list[Ledger]:
         """What a call of a step is charged to: the run, and each step and sub-workflow around it with a budget of its own."""
-        found = [self.ledger]
+        found = [self.account.run]
         at: Activation | None = activation
         while at is not None:
             budget = at.node.budget or (at.node.child.budget if at.node.child is not None else None)
@@ -242,8 +244,14 @@ class Runner:
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit; may be called from any thread."""
+        is_known = self._inline or len(self._inbox) > 0
         self._inbox.append(Draft(kind, self.clock(), fields))
-        self.wake()
+        if not is_known:  # else the driver was woken already, or looks after the step that it does itself
+            self.wake()
+
+    def follow(self, kind: type[Event], /, **fields: Any) -> None:
+        """Have an event appended that follows from one which is being folded: the commit under way takes it along."""
+        self._inbox.append(Draft(kind, self.clock(), fields))
 
     def wake(self) -> None:
         """Have the driver look at what there is to do; may be called from any thread."""
@@ -353,12 +361,15 @@ class Runner:
 
     async def _launch(self) -> bool:
         """Begin what is to be done; whether it was done at once, inside of the driver."""
-        launch, self.launch = [a for a in self.launch if a.id in self.state.active], []
-        if len(launch) == 1 and self._may_run_inline(launch[0]):
+        launch, self.launch = self.launch, []
+        if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
             await self._execute_inline(launch[0])
             return True
 
         for activation in launch:
+            if activation.id not in self.state.active:
+                continue
+
             task = asyncio.create_task(execute(self, activation))
             self._tasks[task] = activation.id
             task.add_done_callback(self._task_done)
@@ -453,43 +464,47 @@ class Runner:
         if work.may_ask or work.timeout is not None:
             return False
 
-        return not self.waiting()
+        return len(self.state.active) == 1 or not self.waiting()
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
         if self._is_immediate:
-            await self._commit()
+            await self._commit()  # which never lets anybody else go on
         else:
             # A step that is stopped while the journal writes must not stop the writing.
-            await asyncio.shield(asyncio.ensure_future(self._commit()))
+            await asyncio.shield(asyncio.ensure_future(self._commit_in_turn()))
+
+    async def _commit_in_turn(self) -> None:
+        async with self._lock:
+            await self._commit()
 
     async def _commit(self) -> None:
-        async with self._lock:
-            if self.broken is not None:
-                raise self.broken
+        if self.broken is not None:
+            raise self.broken
 
-            batch: list[Event] = []
-            while self._inbox:
-                if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
-                    self._inbox.clear()
-                    break
+        batch: list[Event] = []
+        while self._inbox:
+            if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
+                self._inbox.clear()
+                break
 
-                draft = self._inbox.popleft()
-                if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
-                    batch.append(self._fold(draft))
+            draft = self._inbox.popleft()
+            if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
+                batch.append(self._fold(draft))
 
-            if batch:
-                await self._append(batch)
+        if batch:
+            await self._append(batch)
 
     def _is_closed(self) -> bool:
-        return is_over(self.state) or self.state.status in ("interrupted", "waiting")
+        return self.state.status in CLOSED
 
     def _fold(self, draft: Draft) -> Event:
         self.seq += 1
-        event = draft.kind(seq=self.seq, at=draft.at, **draft.fields)
-        ending = self.state.active.get(draft.fields.get("step", "")) if draft.kind is StepFinished else None
-        self.state, commands = reduce(self.state, event, self.program.graph)
-        if draft.kind in RECORDED:
+        kind = draft.kind
+        event = kind(seq=self.seq, at=draft.at, **draft.fields)
+        ending = self.state.active.get(draft.fields["step"]) if kind is StepFinished else None
+        self.state, commands = advance(self.state, event, self.program.graph)
+        if kind in RECORDED:
             self.record(event)
 
         for command in commands:
@@ -497,7 +512,7 @@ class Runner:
 
         if ending is not None:
             self._end(ending)
-        elif self._is_timed and draft.kind is StepStarted:
+        elif self._is_timed and kind is StepStarted:
             self.ledgers(self.state.active[draft.fields["step"]])
             self._watch_time()
 
@@ -535,16 +550,15 @@ class Runner:
             del self.records[id_]
 
     async def _append(self, batch: Sequence[Event]) -> None:
-        # A deed that cannot be undone waits until its intent is on disk.
-        durable = any(isinstance(event, OperationStarted) and event.once for event in batch)
         try:
-            await self.journal.append(self.run_id, batch, durable=durable)
+            await self.journal.append(self.run_id, batch, durable=_must_last(batch))
         except Exception as error:
             self.give_up(error)
             raise
 
-        for event in batch:
-            self._tell(event)
+        if self.observers:
+            for event in batch:
+                self._tell(event)
 
     def _tell(self, news: Event | Delta) -> None:
         for observer in tuple(self.observers):
@@ -637,3 +651,12 @@ class Runner:
 def visit_of(activation: Activation) -> str:
     """The visit that an activation belongs to: items of a map are of one."""
     return activation.parent if activation.parent and activation.node.child is None else activation.id
+
+
+def _must_last(batch: Sequence[Event]) -> bool:
+    """Whether a deed that cannot be undone waits until its intent is on disk."""
+    for event in batch:  # noqa: SIM110 - a generator costs three times as much, and this runs for every step
+        if isinstance(event, OperationStarted) and event.once:
+            return True
+
+    return False
