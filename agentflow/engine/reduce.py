@@ -176,8 +176,7 @@ def _enter(state: State, activation: Activation) -> Reduced:
 
 def _entered(state: State, frame: Frame, value: Payload) -> Reduced:
     """A run of a graph begins, at its first step."""
-    state, frame, begin = _arrive(state, frame, frame.graph.nodes[frame.graph.start], value)
-    return _with_frame(state, frame), (begin,)
+    return _arrive(_with_frame(state, frame), frame, frame.graph.nodes[frame.graph.start], value)
 
 
 def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
@@ -271,8 +270,10 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
     """Remember a node's output and send it along the edges that take it."""
     node, frame = activation.node, state.frames[activation.frame]
     known = frame.cells.get(node.index)
-    cells = frame.cells.insert(node.index, Cell(known.visits if known else 1, output))
-    frame = _with_cells(frame, cells)
+    # Visits may end in another order than they began in.
+    visits = max(known.visits, activation.visit) if known is not None else activation.visit
+    cells = frame.cells.insert(node.index, Cell(visits, output))
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
     outs = node.always
     if node.by_case:
         # A refusal goes its own way only: what follows an approval must not get it.
@@ -293,10 +294,6 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
 def _with_frame(state: State, frame: Frame) -> State:
     frames = state.frames.insert(frame.id, frame)
     return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.failing)
-
-
-def _with_cells(frame: Frame, cells: HashTrieMap[int, Cell]) -> Frame:
-    return Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
 
 
 def _no_way(state: State, frame: Frame, activation: Activation, output: Payload) -> Reduced:
@@ -329,8 +326,8 @@ def _follow(state: State, frame: Frame, activation: Activation, out: Out, output
     if target.kind == "gather":
         return _collect(state, frame, target, out.slot or 0, output)
 
-    state, frame, begin = _arrive(state, frame, target, output)
-    return state, frame, (begin,)
+    state, commands = _arrive(state, frame, target, output)
+    return state, frame, commands
 
 
 def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> _Followed:
@@ -353,23 +350,25 @@ def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payloa
     return state, state.frames[frame.id], commands
 
 
-def _arrive(state: State, frame: Frame, node: Node, value: Payload) -> tuple[State, Frame, Begin]:
+def _arrive(state: State, frame: Frame, node: Node, value: Payload) -> Reduced:
     """A value came to a node: a new visit begins."""
     known = frame.cells.get(node.index)
-    visits = known.visits + 1 if known else 1
-    cells = frame.cells.insert(node.index, Cell(visits, known.output if known else None))
-    prefix = f"{frame.id}/" if frame.id else ""
-    activation = Activation(f"{prefix}{node.id}#{visits}", frame.id, node, value, state.orders)
+    visit = known.visits + 1 if known is not None else 1
+    name = f"{frame.id}/{node.id}" if frame.id else node.id
+    while (id_ := f"{name}#{visit}") in state.active:
+        visit += 1  # a branch that came here before has not left yet
+
+    activation = Activation(id_, frame.id, node, value, state.orders, visit)
     state = State(
         state.status,
         state.frames,
-        state.active.insert(activation.id, activation),
+        state.active.insert(id_, activation),
         state.maps,
         state.orders + 1,
         state.output,
         state.failing,
     )
-    return state, _with_cells(frame, cells), Begin(activation)
+    return state, (Begin(activation),)
 
 
 def _step_failed(state: State, event: StepFailed, graph: Graph) -> Reduced:

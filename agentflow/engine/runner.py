@@ -73,6 +73,8 @@ CLOSED = OVER | {"interrupted", "waiting"}
 ANSWERS = (ApprovalGiven, OperationResolved)
 # What the record of a step is made of.
 RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
+# Steps begun in one turn of the loop: those that end at once are over before more are begun, and few are in memory.
+AT_ONCE = 64
 # Seconds in which steps that ask people may ask for more, before the run is let go.
 GRACE = 0.05
 
@@ -135,7 +137,7 @@ class Runner:
         self.scope = scope
         self.seq = 0
         self._inbox: deque[Draft] = deque()
-        self.launch: list[Activation] = []
+        self.launch: deque[Activation] = deque()
         self._tasks: dict[asyncio.Task[None], str] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self._limits: dict[str, asyncio.TimerHandle] = {}
@@ -361,12 +363,13 @@ class Runner:
 
     async def _launch(self) -> bool:
         """Begin what is to be done; whether it was done at once, inside of the driver."""
-        launch, self.launch = self.launch, []
+        launch = self.launch
         if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
-            await self._execute_inline(launch[0])
+            await self._execute_inline(launch.popleft())
             return True
 
-        for activation in launch:
+        for _ in range(min(AT_ONCE, len(launch))):
+            activation = launch.popleft()
             if activation.id not in self.state.active:
                 continue
 
@@ -378,7 +381,10 @@ class Runner:
             (step, error), self.ending = self.ending, None
             self.post(RunFailed, step=step, error=error)
 
-        return False
+        if launch:
+            await asyncio.sleep(0)
+
+        return bool(launch)
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""

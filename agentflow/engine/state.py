@@ -46,7 +46,7 @@ class Doubt(NamedTuple):
 class Activation(NamedTuple):
     """One visit of a node, or one item of a map, that is not finished.
 
-    `order` numbers activations as they came to be. `parent` is the map that an item belongs to.
+    `order` numbers activations as they came to be, `visit` those of one node. `parent` is the map that an item belongs to.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Activation(NamedTuple):
     node: Node
     input: Payload
     order: int
+    visit: int = 1
     phase: Phase = "ready"
     attempt: int = 0
     failures: int = 0
@@ -78,7 +79,7 @@ class Progress(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What a frame remembers of one node: its visits and its latest output."""
+    """What a frame remembers of one node: the number of the last visit that ended, and its latest output."""
 
     visits: int
     output: Payload | None

@@ -40,13 +40,18 @@ class MemoryJournal:
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         del durable  # nothing here outlives the process
-        known = self._runs.get(run, [])
-        self._refuse_pruned(run)
-        if events and events[0].seq != len(known) + 1:
+        if not events:
+            return
+
+        known = self._runs.get(run)
+        if known is None:
+            self._refuse_pruned(run)
+            known = self._runs.setdefault(run, [])
+
+        if events[0].seq != len(known) + 1:
             raise continued_elsewhere(run, len(known), events[0].seq)
 
-        if events:
-            self._runs.setdefault(run, []).extend(events)
+        known.extend(events)
 
     def _refuse_pruned(self, run: str) -> None:
         if run in self._pruned:
