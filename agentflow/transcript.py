@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-from agentflow.events import Payload
+from agentflow.events import Payload, adapter
 from agentflow.secrets import edition, redact_bytes, redact_within
 
 # How many beginnings of what is hashed are kept: a request is looked up under two, and under more where it is repeated.
@@ -71,8 +71,6 @@ class Transcript:
         self._written, self._digests = self._written[:count], {}
 
     def _add(self, items: Sequence[Any]) -> None:
-        from pydantic_core import to_json
-
         for item in items:
             (came,) = self._plain([item])
             clean = redact_within(item)
@@ -82,7 +80,6 @@ class Transcript:
 
             self._came.append(came)
             self._shown.append(shown)
-            self._written.append(redact_bytes(to_json(self._short(shown))))
 
     def measured(self, measure: Callable[[Any], int], by: Hashable) -> int:
         """The sum of what `measure` gives for each item without secrets; `by` says what it depends on beside the item."""
@@ -94,38 +91,43 @@ class Transcript:
 
     def request(self, before: Mapping[str, Any], name: str, after: Mapping[str, Any]) -> Payload:
         """The JSON object of the parts `before`, the items under `name`, and the parts `after`."""
-        head = b"{" + b"".join(_part(key, value) + b"," for key, value in before.items())
-        tail = b"]" + b"".join(b"," + _part(key, value) for key, value in after.items()) + b"}"
+        try:
+            self._written += [_json(self._short(item)) for item in self._shown[len(self._written) :]]
+            head = b"{" + b"".join(_part(key, value) + b"," for key, value in before.items())
+            tail = b"]" + b"".join(b"," + _part(key, value) for key, value in after.items()) + b"}"
+        except ValueError:
+            # What cannot be written says so where it is to be.
+            return Payload({**before, name: [self._short(item) for item in self._shown], **after})
+
         return Transcribed(head + _part(name, [])[:-1], self._written, tail, self._digests)
 
 
-def _part(name: str, value: Any) -> bytes:
+def _json(value: Any) -> bytes:
     from pydantic_core import to_json
 
-    return to_json(name) + b":" + redact_bytes(to_json(value))
+    return redact_bytes(to_json(value))
+
+
+def _part(name: str, value: Any) -> bytes:
+    return _json(name) + b":" + _json(value)
 
 
 class Transcribed(Payload):
-    """A payload with items of a transcript, put together when it is asked for."""
+    """A payload with items of a transcript, put together where it is read: kept whole, a long conversation is many times its size."""
 
     __slots__ = ("_count", "_digests", "_head", "_items", "_tail")
 
     def __init__(self, head: bytes, items: list[bytes], tail: bytes, digests: Digests) -> None:
         super().__init__(raw=b"")
-        self._json = None
         self._head, self._items, self._count, self._tail = head, items, len(items), tail
         self._digests = digests
 
     @property
     def json(self) -> bytes:
-        if self._json is None:
-            self._json = self._head + b",".join(self._items[: self._count]) + self._tail
-
-        return self._json
+        return self._head + b",".join(self._items[: self._count]) + self._tail
 
     def value(self, type_: Any) -> Any:
-        _ = self.json
-        return super().value(type_)
+        return adapter(type_).validate_json(self.json)
 
     def hashed(self, start: bytes) -> bytes:
         """SHA-256 over `start` and the JSON, of which only what is new since the request before is gone over."""

@@ -9,7 +9,7 @@ the text that it was started with at first, and what was said before that is put
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from agentflow.models.sdk import NO_ID
 
@@ -22,17 +22,16 @@ _PLAIN = frozenset(
 # Of two items with one id the Runner sends the later; where it stands is where what follows needs it.
 _STAYING = frozenset({"function_call", "computer_call", "reasoning"})
 
-S = TypeVar("S")
 Item = dict[str, Any]
 
 
-class NextStretch(BaseException, Generic[S]):
+class NextStretch(BaseException):
     """Ends a stretch where the model of `agent` was to be asked.
 
     No `Exception`: retries, and handlers of errors, must not take it for a failure of the model.
     """
 
-    def __init__(self, agent: S) -> None:
+    def __init__(self, agent: Any) -> None:
         super().__init__()
         self.agent = agent
 
@@ -46,7 +45,7 @@ class Stretches:
         self._said: list[Item] = []
         self._ids: set[str] = set()
 
-    def whole(self, items: Sequence[Item], agent: S) -> list[Item]:
+    def whole(self, items: Sequence[Item], agent: Any) -> list[Item]:
         """All that was said, for the model of `agent`. Of it the Runner has `items`: the text, and what came in this stretch.
 
         Raises `NextStretch` where the Runner is to be started anew instead.

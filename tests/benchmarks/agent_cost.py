@@ -91,11 +91,18 @@ async def _add(x: int) -> str:
     return str(x + 1)
 
 
-async def bare(calls: int) -> None:
+_sdk_tool = function_tool(_add, name_override="add")
+
+
+def agent_of(calls: int) -> SdkAgent[None]:
+    """An agent of the SDK that makes so many calls."""
+    return SdkAgent(name="a", model=Stub(calls), tools=[_sdk_tool])
+
+
+async def bare(calls: int, built: SdkAgent[None] | None = None) -> None:
     """The turns on the SDK alone, its tracing off."""
-    agent = SdkAgent(name="a", model=Stub(calls), tools=[function_tool(_add, name_override="add")])
     config = RunConfig(tracing_disabled=True)
-    result = await Runner.run(agent, "go", max_turns=calls + 1, run_config=config)
+    result = await Runner.run(built or agent_of(calls), "go", max_turns=calls + 1, run_config=config)
     assert result.final_output == f"done {calls}"
 
 
@@ -148,7 +155,7 @@ def cases(turns: tuple[int, ...]) -> dict[str, tuple[int, Callable[[], Awaitable
     built = {calls: workflow(calls) for calls in turns}
     found: dict[str, tuple[int, Callable[[], Awaitable[object]]]] = {}
     for calls in turns:
-        found[f"bare {calls}"] = (calls + 1, partial(bare, calls))
+        found[f"bare {calls}"] = (calls + 1, partial(bare, calls, agent_of(calls)))
         found[f"agentflow {calls}"] = (calls + 1, partial(orchestrated, calls, built[calls]))
         for level in LEVELS:
             name = f"agentflow {calls}, spans, content {level}"
