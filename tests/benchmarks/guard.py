@@ -59,12 +59,18 @@ RATIOS = (
         beside="W6/graphlib, in line/1000",
     ),
     Ratio(
+        name="step of a random graph built and checked / graphlib",
+        cost="W6/agentflow, random/1000",
+        beside="W6/graphlib, random/1000",
+    ),
+    Ratio(
         name="step with its span / span of the SDK", cost="W9/agentflow, spans/100", beside="W9/SDK span/100"
     ),
     _growth("a step, 100 to 1,000", "W1/agentflow", 100),
     _growth("a branch, 1,000 to 10,000", "W2/agentflow", 1_000),
     _growth("an iteration, 1,000 to 10,000", "W3/agentflow", 1_000),
     _growth("a step built and checked, 1,000 to 10,000", "W6/agentflow, in line", 1_000),
+    _growth("a step of a random graph built and checked, 1,000 to 10,000", "W6/agentflow, random", 1_000),
     _growth("an event taken up, 1,000 to 10,000", "long run/resume", 1_000),
     _growth("a step of one more run, 1,000 to 10,000 events", "journal/one more run", 1_000),
 )
@@ -172,7 +178,7 @@ def record(found: Mapping[str, float], counted: Mapping[str, float]) -> None:
 def _lines(found: Mapping[str, float], allowed: Mapping[str, float]) -> Iterator[str]:
     for name, ratio in found.items():
         limit = f"at most {allowed[name]:.2f}" if name in allowed else "nothing is recorded"
-        yield f"{name:48} {ratio:7.2f}  {limit}"
+        yield f"{name:62} {ratio:7.2f}  {limit}"
 
 
 def main() -> int:

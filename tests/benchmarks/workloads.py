@@ -12,8 +12,8 @@ from typing import Any, Literal
 from agentflow import MemoryJournal, Settings, SqliteJournal, Workflow, run
 from agentflow.spec import to_data
 from tests.benchmarks.case import Case
-from tests.benchmarks.floors import expects
-from tests.benchmarks.flows import chain, fan, loop, sleeping
+from tests.benchmarks.floors import dag, expects
+from tests.benchmarks.flows import chain, fan, graph, loop, sleeping
 
 
 async def _settled() -> None:
@@ -104,6 +104,27 @@ async def w6_linear(size: int, folder: Path) -> Case:
         return len(compile_workflow(chain(size)).work)
 
     return Case(run=built, units=size, check=expects(size))
+
+
+async def w6_random(size: int, folder: Path) -> Case:
+    """The same with a random acyclic graph whose steps without children lead to one last step."""
+    from agentflow.app import compile_workflow
+
+    edges = dag(size)
+
+    async def built() -> int:
+        return len(compile_workflow(graph(size, edges)).work)
+
+    return Case(run=built, units=size, check=_at_least(size))
+
+
+def _at_least(size: int) -> Callable[[int], None]:
+    """A check that there are as many nodes as steps were wanted, beside the last and the nodes that join."""
+
+    def check(nodes: int) -> None:
+        assert nodes > size
+
+    return check
 
 
 async def w7_sleeping(size: int, folder: Path) -> Case:
