@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -22,6 +22,26 @@ def reached(follow: Mapping[Node, Iterable[Node]], roots: Iterable[Node]) -> set
                 todo.append(node)
 
     return found
+
+
+def ordered(follow: Mapping[Node, Collection[Node]]) -> list[Node]:
+    """The nodes, each after all that lead to it; without those of a cycle, and what only they lead to.
+
+    A. Kahn, "Topological sorting of large networks" (1962).
+    """
+    waits = dict.fromkeys(follow, 0)
+    for targets in follow.values():
+        for target in targets:
+            waits[target] += 1
+
+    order = [node for node, count in waits.items() if not count]
+    for node in order:
+        for target in follow[node]:
+            waits[target] -= 1
+            if not waits[target]:
+                order.append(target)
+
+    return order
 
 
 def postorder(follow: Mapping[Node, Iterable[Node]], root: Node) -> list[Node]:

@@ -12,8 +12,8 @@ from typing import Any
 from agentflow.bounds import Bound, above, below, least, least_of, worst_case
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
-from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
-from agentflow.places import Key, Place, Places
+from agentflow.path import In_contra, MapStep, Out_co, Path, Step, caller
+from agentflow.places import Place, Places
 from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec, to_data
 from agentflow.steps.faults import (
     idle_planners,
@@ -32,6 +32,7 @@ from agentflow.validation import CERTAIN, Doubts, same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_graph import Taint, arrivals, graph_of
 from agentflow.validation.flow_waivers import bad_waivers
+from agentflow.wiring import WiredPlaces, Wiring, wire
 
 # Where an end is missing, or a workflow contains itself, no way can be weighed.
 _NO_WAY = {"AF101", "AF119"}
@@ -111,7 +112,7 @@ class Workflow(Step[In_contra, Out_co]):
             budget=budget,
             allow=tuple(allow),
         )
-        self.places = places or _places_of(self, wiring)
+        self.places = places or Places(WiredPlaces(self.place, wiring))
         problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
         problems += [*tool_problems((*own, *wiring.clashes)), *turn_problems(own)]
         problems += bad_waivers(self.spec, self.places)
@@ -333,14 +334,6 @@ def _places(workflow: Workflow[Any, Any], prefix: str) -> Iterator[tuple[str, st
     yield from ((prefix + name, str(step.place)) for name, step in workflow.steps.items())
     for name, child in workflow.children():
         yield from _places(child, f"{prefix}{name}/")
-
-
-def _places_of(workflow: Workflow[Any, Any], wiring: Wiring) -> Places:
-    """Where the parts of a definition in Python stand: its steps, and the lines of its edges."""
-    known: dict[Key, Place] = {(): workflow.place}
-    known |= {("steps", step.name): step.place for step in wiring.steps.values()}
-    known |= {("edges", n): place for n, place in enumerate(wiring.places)}
-    return Places(known)
 
 
 def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:

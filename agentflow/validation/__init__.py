@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_origin
 
-from agentflow.digraph import components, cycle
+from agentflow.digraph import components, cycle, ordered
 from agentflow.exceptions import Problem, did_you_mean
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, WorkflowSpec
@@ -71,7 +71,7 @@ def _ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unreachable(s: Subject) -> Iterator[Problem]:
-    for id_ in s.steps:
+    for id_ in s.steps if len(s.reached) < len(s.steps) else ():
         if id_ not in s.reached:
             yield Problem(
                 code="AF102",
@@ -82,18 +82,22 @@ def _unreachable(s: Subject) -> Iterator[Problem]:
 
 
 def _nameless(s: Subject) -> Iterator[Problem]:
-    for step in s.spec.steps:
-        if step.kind != "gather" and _NO_NAME.search(step.id):
+    names = [step.id for step in s.spec.steps if step.kind != "gather"]
+    if all(map(str.strip, names)) and not _NO_NAME.search("".join(names)):
+        return
+
+    for name in names:
+        if not name.strip() or _NO_NAME.search(name):
             yield Problem(
                 code="AF123",
-                what="it has a name that cannot stand in a trail" if step.id.strip() else "it has no name",
-                where=s.where(step.id),
+                what="it has a name that cannot stand in a trail" if name.strip() else "it has no name",
+                where=s.where(name),
                 hint="a name holds no `/`, `#`, `[`, `]` or control character: these tell visits, items and workflows apart",
             )
 
 
 def _dead_ends(s: Subject) -> Iterator[Problem]:
-    for id_ in s.steps:
+    for id_ in s.steps if len(s.leading) < len(s.steps) else ():
         if id_ not in s.leading:
             yield Problem(
                 code="AF103",
@@ -104,13 +108,11 @@ def _dead_ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
-    free: dict[str, list[str]] = {id_: [] for id_ in s.steps}
-    for edge in s.spec.edges:
-        if edge.at_most is None:
-            free[edge.source].append(edge.target)
+    if len(ordered(s.free)) == len(s.free):
+        return
 
-    for start in sorted(_cyclic(free), key=list(free).index):
-        round_ = cycle(free, start)
+    for start in sorted(_cyclic(s.free), key=list(s.free).index):
+        round_ = cycle(s.free, start)
         yield Problem(
             code="AF104",
             what=f"the cycle {' -> '.join([*round_, start])} has no bound",
@@ -130,7 +132,7 @@ def _cyclic(follow: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _case_edges(s: Subject) -> Iterator[Problem]:
-    for edge in s.spec.edges:
+    for edge in s.cased:
         if not s.is_produced(edge):
             is_join = s.steps[edge.source].kind == "gather"
             yield Problem(
@@ -163,7 +165,9 @@ def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
 
 
 def _unhandled_cases(s: Subject) -> Iterator[Problem]:
-    for id_, edges in s.outgoing.items():
+    told_apart = {s.spec.end, *(edge.source for edge in s.cased)}
+    for id_ in filter(told_apart.__contains__, s.steps):
+        edges = s.outgoing[id_]
         named = [s.types[e.on] for e in edges if e.on is not None]
         given = s.types[s.spec.gives]
         if id_ == s.spec.end and any(assignable(member, given) for member in cases(s.gives(id_))):
@@ -185,21 +189,36 @@ def _unhandled_cases(s: Subject) -> Iterator[Problem]:
 
 
 def _edge_types(s: Subject) -> Iterator[Problem]:
+    # Edges between the same types fit alike, and there are few types.
+    fitting: set[tuple[str, bool, str, bool]] = set()
     for edge in s.spec.edges:
-        if s.steps[edge.target].kind == "gather":
+        source, target = s.steps[edge.source], s.steps[edge.target]
+        if target.kind == "gather":
             continue
 
-        given = s.types[edge.on] if edge.on is not None else s.gives(edge.source)
-        taken = s.takes(edge.target)
-        if s.steps[edge.target].map is not None:
-            yield from _map_edge(s, edge, given)
-        elif not assignable(given, taken):
-            yield Problem(
-                code="AF107",
-                what=f"`{edge.source}` gives `{_name(given)}` and `{edge.target}` takes `{_name(taken)}`",
-                where=s.edge(edge),
-                hint=_edge_hint(given, taken, edge),
-            )
+        given, is_list = (source.gives, source.map is not None) if edge.on is None else (edge.on, False)
+        types = given, is_list, target.takes, target.map is not None
+        if types in fitting:
+            continue
+
+        problems = list(_misfit(s, edge))
+        yield from problems
+        if not problems:
+            fitting.add(types)
+
+
+def _misfit(s: Subject, edge: EdgeSpec) -> Iterator[Problem]:
+    given = s.types[edge.on] if edge.on is not None else s.gives(edge.source)
+    taken = s.takes(edge.target)
+    if s.steps[edge.target].map is not None:
+        yield from _map_edge(s, edge, given)
+    elif not assignable(given, taken):
+        yield Problem(
+            code="AF107",
+            what=f"`{edge.source}` gives `{_name(given)}` and `{edge.target}` takes `{_name(taken)}`",
+            where=s.edge(edge),
+            hint=_edge_hint(given, taken, edge),
+        )
 
 
 def _edge_hint(given: Any, taken: Any, edge: EdgeSpec) -> str:
@@ -259,7 +278,7 @@ def _name(type_: Any) -> str:
     return short_name(type_name(type_))
 
 
-_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]|^\s*$")
+_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]")
 Check = Callable[[Subject], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
     _nameless,

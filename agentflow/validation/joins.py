@@ -8,7 +8,7 @@ from itertools import combinations
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec
 from agentflow.typeref import assignable, class_of, values
-from agentflow.validation.order import Net, Spot, condensed, net_of, together
+from agentflow.validation.order import Net, Spot, condensed, is_settled, net_of, together
 from agentflow.validation.subject import Subject
 
 Slots = dict[int, list[EdgeSpec]]
@@ -16,7 +16,11 @@ Slots = dict[int, list[EdgeSpec]]
 
 def parallel(s: Subject) -> Iterator[Problem]:
     """Branches that run at the same time must meet in a gather, and only such branches can."""
-    if not any(len(edges) > 1 for edges in s.outgoing.values()):
+    if not _is_branching(s):
+        return
+
+    if is_settled(s):
+        yield from _never_asked(s, set())
         return
 
     net = net_of(s)
@@ -40,6 +44,10 @@ def parallel(s: Subject) -> Iterator[Problem]:
         )
 
     yield from _never_asked(s, set(never))
+
+
+def _is_branching(s: Subject) -> bool:
+    return any(len(targets) > 1 for targets in s.follow.values())
 
 
 def _meetings(s: Subject, met: set[str]) -> Iterator[Problem]:
@@ -68,7 +76,7 @@ def _never_complete(
 
 def _gathers(s: Subject) -> dict[str, Slots]:
     """The edges into each gather that can be reached in each of its slots; that others are not is said elsewhere."""
-    found: dict[str, Slots] = {id_: {} for id_, step in s.steps.items() if step.kind == "gather"}
+    found: dict[str, Slots] = {id_: {} for id_ in s.of_kind("gather")}
     for edge in s.spec.edges if found else ():
         if edge.target in found:
             found[edge.target].setdefault(edge.slot or 0, []).append(edge)
@@ -87,12 +95,12 @@ def _names(edges: list[EdgeSpec]) -> str:
 def never_asked(s: Subject) -> Iterator[Problem]:
     """Approvals behind what is never produced, where no join is in the way."""
     # With parallel branches, joins that are never complete count as well: `parallel` says these.
-    if not any(len(edges) > 1 for edges in s.outgoing.values()):
+    if not _is_branching(s):
         yield from _never_asked(s, set())
 
 
 def _never_asked(s: Subject, incomplete: set[str]) -> Iterator[Problem]:
-    asked = [id_ for id_, step in s.steps.items() if step.kind == "approval" and id_ in s.reached]
+    asked = [id_ for id_ in s.of_kind("approval") if id_ in s.reached]
     entered = _entered(s, incomplete) if asked else set[str]()
     for id_ in asked:
         if id_ not in entered:

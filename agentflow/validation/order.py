@@ -9,7 +9,7 @@ from itertools import combinations
 from operator import and_, or_
 from typing import NamedTuple
 
-from agentflow.digraph import postorder
+from agentflow.digraph import ordered, postorder
 from agentflow.spec import EdgeSpec
 from agentflow.validation.subject import REJECTED, Subject
 
@@ -35,6 +35,22 @@ class Net(NamedTuple):
     def at(self, spot: Spot) -> Spot:
         """The spot that stands for this one."""
         return self.head.get(spot, spot)
+
+
+def is_settled(s: Subject) -> bool:
+    """Whether it is plain, without looking further, that no values meet and that each join is complete.
+
+    So it is where no output is told apart, nothing goes round, and one edge leads to each step and to each slot of each
+    gather: all of them are entered exactly once, and what leads to two of them does not pass one of the two.
+    """
+    if s.cased or len(s.reached) < len(s.steps) or len(ordered(s.follow)) < len(s.steps):
+        return False
+
+    gathers = set(s.of_kind("gather"))
+    slots = {(edge.target, edge.slot or 0) for edge in s.spec.edges if edge.target in gathers}
+    # Each step but the start is entered by an edge at least, and so is each slot.
+    least = len(s.steps) - len(gathers) - 1 + len(slots)
+    return s.spec.start not in gathers and len(s.spec.edges) == least
 
 
 def net_of(s: Subject) -> Net:

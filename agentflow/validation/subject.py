@@ -10,7 +10,7 @@ from typing import Any
 
 from agentflow.digraph import reached
 from agentflow.places import Places
-from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
+from agentflow.spec import EdgeSpec, StepKind, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, short_name
 
 REJECTED = "agentflow.steps.approval:Rejected"
@@ -51,16 +51,47 @@ class Subject:
 
     @cached_property
     def outgoing(self) -> dict[str, list[EdgeSpec]]:
-        out: dict[str, list[EdgeSpec]] = {step.id: [] for step in self.spec.steps}
+        out: dict[str, list[EdgeSpec]] = {id_: [] for id_ in self.steps}
         for edge in self.spec.edges:
             out[edge.source].append(edge)
 
         return out
 
     @cached_property
+    def cased(self) -> Sequence[EdgeSpec]:
+        """The edges that only one case of an output follows."""
+        return [edge for edge in self.spec.edges if edge.on is not None]
+
+    @cached_property
     def follow(self) -> dict[str, list[str]]:
         """The steps that each step leads to."""
-        return {id_: [edge.target for edge in edges] for id_, edges in self.outgoing.items()}
+        follow: dict[str, list[str]] = {id_: [] for id_ in self.steps}
+        for edge in self.spec.edges:
+            follow[edge.source].append(edge.target)
+
+        return follow
+
+    @cached_property
+    def back(self) -> dict[str, list[str]]:
+        """The steps that lead to each step."""
+        back: dict[str, list[str]] = {id_: [] for id_ in self.steps}
+        for edge in self.spec.edges:
+            back[edge.target].append(edge.source)
+
+        return back
+
+    @cached_property
+    def free(self) -> dict[str, list[str]]:
+        """The steps that each step leads to any number of times."""
+        if all(edge.at_most is None for edge in self.spec.edges):
+            return self.follow
+
+        free: dict[str, list[str]] = {id_: [] for id_ in self.steps}
+        for edge in self.spec.edges:
+            if edge.at_most is None:
+                free[edge.source].append(edge.target)
+
+        return free
 
     @cached_property
     def reached(self) -> set[str]:
@@ -70,11 +101,11 @@ class Subject:
     @cached_property
     def leading(self) -> set[str]:
         """The steps from which edges lead to the end, and the end."""
-        back: dict[str, list[str]] = {id_: [] for id_ in self.steps}
-        for edge in self.spec.edges:
-            back[edge.target].append(edge.source)
+        return reached(self.back, [self.spec.end])
 
-        return reached(back, [self.spec.end])
+    def of_kind(self, kind: StepKind) -> list[str]:
+        """The steps of a kind, in the order written."""
+        return [step.id for step in self.spec.steps if step.kind == kind]
 
     def is_produced(self, edge: EdgeSpec) -> bool:
         """Whether some output of the edge's source is of the edge's case."""
