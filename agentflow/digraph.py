@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -24,17 +26,13 @@ def reached(follow: Mapping[Node, Iterable[Node]], roots: Iterable[Node]) -> set
     return found
 
 
-def ordered(follow: Mapping[Node, Collection[Node]]) -> list[Node]:
+def ordered(follow: Mapping[Node, Iterable[Node]]) -> list[Node]:
     """The nodes, each after all that lead to it; without those of a cycle, and what only they lead to.
 
     A. Kahn, "Topological sorting of large networks" (1962).
     """
-    waits = dict.fromkeys(follow, 0)
-    for targets in follow.values():
-        for target in targets:
-            waits[target] += 1
-
-    order = [node for node, count in waits.items() if not count]
+    waits = Counter(chain.from_iterable(follow.values()))
+    order = [node for node in follow if node not in waits]
     for node in order:
         for target in follow[node]:
             waits[target] -= 1

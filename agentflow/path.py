@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from types import GenericAlias
 from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
 
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.places import NOWHERE, Places
 from agentflow.places import Place as Place
-from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec
+from agentflow.spec import Budget, MapSpec, Retry, StepSpec
 from agentflow.typeref import short_name, type_name
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -26,7 +27,11 @@ E = TypeVar("E")
 def caller(depth: int) -> Place:
     """The place of the user's line, `depth` frames up."""
     frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack costs a hundred times as much
-    return Place(frame.f_code.co_filename, frame.f_lineno)
+    return _place(frame.f_code.co_filename, frame.f_lineno)
+
+
+# Large workflows are made in loops, all of whose edges stand in the same line.
+_place = lru_cache(maxsize=1024)(Place)
 
 
 class Path(Generic[In_contra, Out_co]):
@@ -166,8 +171,8 @@ class Gather(Step[In_contra, Out_co]):
     def __init__(self, branches: Sequence[Path[Any, Any]], place: Place) -> None:
         self.branches = tuple(branches)
         exits = [branch.exit() for branch in branches]
-        given: Any = tuple(e.on if e.on is not None else e.step.gives for e in exits)
-        name = f"gather({', '.join(map(str, exits))})"
+        given: Any = tuple([e.step.gives if e.on is None else e.on for e in exits])
+        name = f"gather({', '.join([e.step.name if e.on is None else str(e) for e in exits])})"
         super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:

@@ -108,11 +108,11 @@ def class_of(type_: Any) -> type | None:
 def type_name(type_: Any) -> str:
     """The text for `type_`: `str`, `module:Class`, `list[module:Class]`, `A | B`."""
     # Not kept: unions are equal in any order, and the text has to be the one of this order, in every process.
-    kind = type(type_)
-    if kind is type and type_ is not _NONE:
-        return _class_name(type_)
+    if type(type_) is type and type_ is not _NONE:
+        module = type_.__module__
+        return type_.__qualname__ if module == "builtins" else f"{module}:{type_.__qualname__}"
 
-    if kind is types.GenericAlias:
+    if type(type_) is types.GenericAlias:
         return _with_arguments(type_.__origin__, type_.__args__)
 
     type_ = plain(type_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -98,8 +98,9 @@ class Workflow(Step[In_contra, Out_co]):
     ) -> None:
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
-        self.types = _types(self, wiring)
-        own = tuple(wiring.steps.values())
+        specs = tuple([step.step_spec() for step in wiring.steps.values()])
+        self.types = _types(self, wiring, specs)
+        self._children = tuple(_workflows_of([wiring.steps[spec.id] for spec in specs if spec.workflow]))
         self.spec = WorkflowSpec(
             name=self.name,
             start=ends[0],
@@ -107,16 +108,19 @@ class Workflow(Step[In_contra, Out_co]):
             takes=type_name(self.takes),
             gives=type_name(self.gives),
             description=description,
-            steps=tuple(step.step_spec() for step in wiring.steps.values()),
+            steps=specs,
             edges=tuple(wiring.edges),
             budget=budget,
             allow=tuple(allow),
         )
         self.places = places or Places(WiredPlaces(self.place, wiring))
-        problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
-        problems += [*tool_problems((*own, *wiring.clashes)), *turn_problems(own)]
+        asking = [wiring.steps[spec.id] for spec in specs if spec.kind in ("planner", "agent")]
+        reading = [wiring.steps[spec.id] for spec in specs if spec.reads]
+        problems = [*_clashes(wiring), *prompt_problems((*asking, *wiring.clashes))]
+        problems += _items_read(reading, wiring)
+        problems += [*tool_problems((*asking, *wiring.clashes)), *turn_problems(asking)]
         problems += bad_waivers(self.spec, self.places)
-        clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
+        clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(reading))
         problems += validate(
             self.spec, self.types, self.places, unsure=unsure, clashes=clashes, doubts=doubts
         )
@@ -151,7 +155,7 @@ class Workflow(Step[In_contra, Out_co]):
         takes = _written(spec.takes, first.takes if first else Any)
         gives = _written(spec.gives, last.gives if last else Any)
         Step.__init__(workflow, spec.name, takes=takes, gives=gives, place=place)
-        wiring = Wiring(dict(steps), list(spec.edges), [], types, [place] * len(spec.edges))
+        wiring = Wiring(dict(steps), dict.fromkeys(spec.edges, place), [], types)
         workflow._assemble(  # noqa: SLF001 - the other way to make one
             wiring,
             (spec.start, spec.end),
@@ -286,10 +290,7 @@ class Workflow(Step[In_contra, Out_co]):
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""
-        for name, step in self.steps.items():
-            body = step.body if isinstance(step, MapStep) else step
-            if isinstance(body, Workflow):
-                yield name, body
+        yield from self._children
 
 
 def _has_ends(spec: WorkflowSpec) -> bool:
@@ -336,15 +337,23 @@ def _places(workflow: Workflow[Any, Any], prefix: str) -> Iterator[tuple[str, st
         yield from _places(child, f"{prefix}{name}/")
 
 
-def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:
+def _types(workflow: Workflow[Any, Any], wiring: Wiring, specs: Sequence[StepSpec]) -> dict[str, Any]:
     from agentflow.steps.approval import Rejected
 
-    named = [workflow.takes, workflow.gives, Any, Rejected]
-    for step in wiring.steps.values():
+    types = {type_name(t): t for t in (workflow.takes, workflow.gives, Any, Rejected)}
+    for spec, step in zip(specs, wiring.steps.values(), strict=True):
         body = step.body if isinstance(step, MapStep) else step
-        named += [body.takes, body.gives]
+        types[spec.takes], types[spec.gives] = body.takes, body.gives
 
-    return {**{type_name(t): t for t in named}, **wiring.cases}
+    return types | wiring.cases
+
+
+def _workflows_of(steps: Iterable[Step[Any, Any]]) -> Iterator[tuple[str, Workflow[Any, Any]]]:
+    """The workflows that steps run, each by the name of its step."""
+    for step in steps:
+        body = step.body if isinstance(step, MapStep) else step
+        if isinstance(body, Workflow):
+            yield step.name, body
 
 
 def _written(type_: str, known: Any) -> Any:
@@ -362,9 +371,9 @@ def _clashes(wiring: Wiring) -> Iterator[Problem]:
         )
 
 
-def _items_read(wiring: Wiring) -> Iterator[Problem]:
+def _items_read(reading: Iterable[Step[Any, Any]], wiring: Wiring) -> Iterator[Problem]:
     """What a step reads must be typed as what it gets: the list of a map, not one of its items."""
-    for step in wiring.steps.values():
+    for step in reading:
         body = step.body if isinstance(step, MapStep) else step
         handles = body.read_steps() if isinstance(body, FunctionStep) else {}
         for name, handle in handles.items():

@@ -42,6 +42,8 @@ class FunctionStep(Step[In_contra, Out_co]):
         takes, gives, self.wants_context = _signature(function, place)
         super().__init__(function.__name__, takes=takes, gives=gives, place=place, **limits)
         self.call = f"{function.__module__}:{function.__qualname__}"
+        # As they stand in a spec.
+        self._types = type_name(takes), type_name(gives)
 
     def named(self, name: str) -> FunctionStep[In_contra, Out_co]:
         """The same step under another name, so that a function can stand in several places of a workflow."""
@@ -63,11 +65,12 @@ class FunctionStep(Step[In_contra, Out_co]):
         return await self(value, ctx)
 
     def step_spec(self) -> StepSpec:
+        takes, gives = self._types
         return StepSpec(
             id=self.name,
-            kind=self.kind,
-            takes=type_name(self.takes),
-            gives=type_name(self.gives),
+            kind="function",
+            takes=takes,
+            gives=gives,
             call=self.call,
             timeout=self.timeout,
             retry=self.retry,

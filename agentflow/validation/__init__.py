@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_origin
 
-from agentflow.digraph import components, cycle, ordered
+from agentflow.digraph import components, cycle
 from agentflow.exceptions import Problem, did_you_mean
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, WorkflowSpec
@@ -108,11 +108,16 @@ def _dead_ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
-    if len(ordered(s.free)) == len(s.free):
+    if s.is_straight:
         return
 
-    for start in sorted(_cyclic(s.free), key=list(s.free).index):
-        round_ = cycle(s.free, start)
+    free: dict[str, list[str]] = {id_: [] for id_ in s.steps}
+    for edge in s.spec.edges:
+        if edge.at_most is None:
+            free[edge.source].append(edge.target)
+
+    for start in sorted(_cyclic(free), key=list(free).index):
+        round_ = cycle(free, start)
         yield Problem(
             code="AF104",
             what=f"the cycle {' -> '.join([*round_, start])} has no bound",
@@ -166,8 +171,12 @@ def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
 
 def _unhandled_cases(s: Subject) -> Iterator[Problem]:
     told_apart = {s.spec.end, *(edge.source for edge in s.cased)}
-    for id_ in filter(told_apart.__contains__, s.steps):
-        edges = s.outgoing[id_]
+    leaving: dict[str, list[EdgeSpec]] = {id_: [] for id_ in s.steps if id_ in told_apart}
+    for edge in s.spec.edges:
+        if edge.source in told_apart:
+            leaving[edge.source].append(edge)
+
+    for id_, edges in leaving.items():
         named = [s.types[e.on] for e in edges if e.on is not None]
         given = s.types[s.spec.gives]
         if id_ == s.spec.end and any(assignable(member, given) for member in cases(s.gives(id_))):

@@ -134,7 +134,7 @@ def _entered(s: Subject, incomplete: set[str]) -> set[str]:
 
 def end_leads_on(s: Subject) -> Iterator[Problem]:
     """The end must have an output that no edge takes; else a run goes on until a loop's bound fails it."""
-    edges = s.outgoing[s.spec.end]
+    edges = [edge for edge in s.spec.edges if edge.source == s.spec.end]
     if any(edge.target not in s.leading for edge in edges):
         return  # said as a dead end
 

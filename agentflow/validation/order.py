@@ -9,7 +9,7 @@ from itertools import combinations
 from operator import and_, or_
 from typing import NamedTuple
 
-from agentflow.digraph import ordered, postorder
+from agentflow.digraph import postorder
 from agentflow.spec import EdgeSpec
 from agentflow.validation.subject import REJECTED, Subject
 
@@ -43,14 +43,17 @@ def is_settled(s: Subject) -> bool:
     So it is where no output is told apart, nothing goes round, and one edge leads to each step and to each slot of each
     gather: all of them are entered exactly once, and what leads to two of them does not pass one of the two.
     """
-    if s.cased or len(s.reached) < len(s.steps) or len(ordered(s.follow)) < len(s.steps):
+    if s.cased or not s.is_straight or len(s.reached) < len(s.steps):
         return False
 
-    gathers = set(s.of_kind("gather"))
-    slots = {(edge.target, edge.slot or 0) for edge in s.spec.edges if edge.target in gathers}
+    filled: dict[str, set[int]] = {id_: set() for id_ in s.of_kind("gather")}
+    for edge in s.spec.edges:
+        if edge.target in filled:
+            filled[edge.target].add(edge.slot or 0)
+
     # Each step but the start is entered by an edge at least, and so is each slot.
-    least = len(s.steps) - len(gathers) - 1 + len(slots)
-    return s.spec.start not in gathers and len(s.spec.edges) == least
+    least = len(s.steps) - 1 - len(filled) + sum(map(len, filled.values()))
+    return s.spec.start not in filled and len(s.spec.edges) == least
 
 
 def net_of(s: Subject) -> Net:

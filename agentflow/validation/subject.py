@@ -8,7 +8,7 @@ from functools import cached_property
 from types import GenericAlias
 from typing import Any
 
-from agentflow.digraph import reached
+from agentflow.digraph import ordered, reached
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, StepKind, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, short_name
@@ -72,36 +72,40 @@ class Subject:
         return follow
 
     @cached_property
-    def back(self) -> dict[str, list[str]]:
-        """The steps that lead to each step."""
-        back: dict[str, list[str]] = {id_: [] for id_ in self.steps}
-        for edge in self.spec.edges:
-            back[edge.target].append(edge.source)
-
-        return back
+    def order(self) -> Sequence[str]:
+        """The steps, each after all that lead to it; fewer than there are, where some lead to themselves."""
+        return ordered(self.follow)
 
     @cached_property
-    def free(self) -> dict[str, list[str]]:
-        """The steps that each step leads to any number of times."""
-        if all(edge.at_most is None for edge in self.spec.edges):
-            return self.follow
-
-        free: dict[str, list[str]] = {id_: [] for id_ in self.steps}
-        for edge in self.spec.edges:
-            if edge.at_most is None:
-                free[edge.source].append(edge.target)
-
-        return free
+    def is_straight(self) -> bool:
+        """Whether no step leads to itself, on whatever way."""
+        return len(self.order) == len(self.steps)
 
     @cached_property
     def reached(self) -> set[str]:
         """The steps that edges from the start lead to, and the start."""
-        return reached(self.follow, [self.spec.start])
+        if not self.is_straight:
+            return reached(self.follow, [self.spec.start])
+
+        found = {self.spec.start}
+        for step in self.order:
+            if step in found:
+                found.update(self.follow[step])
+
+        return found
 
     @cached_property
     def leading(self) -> set[str]:
         """The steps from which edges lead to the end, and the end."""
-        return reached(self.back, [self.spec.end])
+        if not self.is_straight:
+            return reached(_turned(self.follow), [self.spec.end])
+
+        found = {self.spec.end}
+        for step in reversed(self.order):
+            if not found.isdisjoint(self.follow[step]):
+                found.add(step)
+
+        return found
 
     def of_kind(self, kind: StepKind) -> list[str]:
         """The steps of a kind, in the order written."""
@@ -130,3 +134,13 @@ class Subject:
         spec = self.steps[step]
         taken = self.types[spec.takes]
         return GenericAlias(Sequence, (taken,)) if spec.map is not None else taken
+
+
+def _turned(follow: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The steps that lead to each step."""
+    back: dict[str, list[str]] = {id_: [] for id_ in follow}
+    for source, targets in follow.items():
+        for target in targets:
+            back[target].append(source)
+
+    return back
