@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from operator import contains
 
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec
 from agentflow.typeref import assignable, class_of, values
-from agentflow.validation.order import Net, Spot, condensed, is_settled, net_of, together
+from agentflow.validation.alone import is_plain
+from agentflow.validation.order import Net, Spot, condensed, is_forking, is_settled, net_of, together
 from agentflow.validation.subject import Subject
 
 Slots = dict[int, list[EdgeSpec]]
@@ -19,22 +21,8 @@ def parallel(s: Subject) -> Iterator[Problem]:
     if not _is_branching(s):
         return
 
-    if is_settled(s):
-        yield from _never_asked(s, set())
-        return
-
-    net = net_of(s)
-    small = condensed(net)
-    found = together(small)
-    if not any(spot in others for spot, others in found.items()) and not any(
-        _never_complete(s, small, found)
-    ):
-        yield from _never_asked(s, set())
-        return
-
-    found = together(net)
-    yield from _meetings(s, {spot[0] for spot, others in found.items() if spot in others})
-    never = dict(_never_complete(s, net, found))
+    met, never = (set[str](), {}) if is_settled(s) else _found(s)
+    yield from _meetings(s, met)
     for id_, (one, other) in never.items():
         yield Problem(
             code="AF115",
@@ -44,6 +32,27 @@ def parallel(s: Subject) -> Iterator[Problem]:
         )
 
     yield from _never_asked(s, set(never))
+
+
+def _found(s: Subject) -> tuple[set[str], dict[str, tuple[str, str]]]:
+    """The steps that two values can be at, and the gathers that are never complete, with two branches of which only one comes."""
+    if not s.of_kind("gather") and not is_forking(s):
+        return set(), {}  # there is one value at any time
+
+    net = net_of(s)
+    small = condensed(net)
+    start, end = small.at((s.spec.start, -1)), small.at((s.spec.end, -1))
+    if len(s.leading) == len(s.steps) and is_plain(small, start, end):
+        return set(), {}
+
+    found = together(small)
+    if not any(map(contains, found.values(), found)) and not any(_never_complete(s, small, found)):
+        return set(), {}
+
+    # Where something is wrong, the net itself says where it begins.
+    found = together(net)
+    met = {spot[0] for spot, others in found.items() if spot in others}
+    return met, dict(_never_complete(s, net, found))
 
 
 def _is_branching(s: Subject) -> bool:

@@ -36,6 +36,15 @@ class Net(NamedTuple):
         """The spot that stands for this one."""
         return self.head.get(spot, spot)
 
+    def leaving(self) -> dict[Spot, list[Move]]:
+        """The moves that empty each spot."""
+        leaving: dict[Spot, list[Move]] = {}
+        for move in self.moves:
+            for spot in move.empties:
+                leaving.setdefault(spot, []).append(move)
+
+        return leaving
+
 
 def is_settled(s: Subject) -> bool:
     """Whether it is plain, without looking further, that no values meet and that each join is complete.
@@ -54,6 +63,11 @@ def is_settled(s: Subject) -> bool:
     # Each step but the start is entered by an edge at least, and so is each slot.
     least = len(s.steps) - 1 - len(filled) + sum(map(len, filled.values()))
     return s.spec.start not in filled and len(s.spec.edges) == least
+
+
+def is_forking(s: Subject) -> bool:
+    """Whether an output may follow several edges at the same time."""
+    return any(len(way) > 1 for edges in s.outgoing.values() if len(edges) > 1 for way in _ways(edges))
 
 
 def net_of(s: Subject) -> Net:
@@ -76,11 +90,7 @@ def together(net: Net) -> dict[Spot, set[Spot]]:
     what is together with all that a move empties is together with all that it fills.
     """
     todo = [pair for move in net.moves for pair in combinations(move.fills, 2)]
-    leaving: dict[Spot, list[Move]] = {}
-    for move in net.moves:
-        for spot in move.empties:
-            leaving.setdefault(spot, []).append(move)
-
+    leaving = net.leaving()
     found: dict[Spot, set[Spot]] = {}
     while todo:
         pair = todo.pop()
