@@ -15,7 +15,7 @@ from agentflow.validation.doubts import CERTAIN, UNREAD, Doubts
 from agentflow.validation.joins import end_leads_on, never_asked, parallel
 from agentflow.validation.nesting import contains_itself, same_names
 from agentflow.validation.numbers import numbers
-from agentflow.validation.order import ended_before
+from agentflow.validation.order import ended
 from agentflow.validation.producing import cannot_produce
 from agentflow.validation.stalls import stalls
 from agentflow.validation.subject import REJECTED, Subject
@@ -262,8 +262,10 @@ def _map_edge(s: Subject, edge: EdgeSpec, given: Any) -> Iterator[Problem]:
 
 def _reads_before_written(s: Subject) -> Iterator[Problem]:
     readers = [step for step in s.spec.steps if step.reads]
-    wanted = dict.fromkeys(name for step in readers for name in step.reads if name in s.steps)
-    before = ended_before(s, wanted) if readers else {}
+    if not readers:
+        return
+
+    known = ended(s, dict.fromkeys(name for step in readers for name in step.reads if name in s.steps))
     for step in readers:
         for name in step.reads:
             if (step.id, name) in s.unsure:
@@ -274,7 +276,7 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
                     f"it reads `ctx.output({name})`, which is no step of this workflow",
                     "name a step of it",
                 )
-            elif name not in before.get(step.id, s.steps):
+            elif not known.has(step.id, name):
                 what = f"it reads `ctx.output({name})`, but `{name}` does not come first on every path"
                 hint = f"make each path to `{step.id}` pass `{name}`, or pass the value along the edges"
             else:

@@ -236,8 +236,19 @@ def _onto(moves: Sequence[Move]) -> dict[Spot, Spot]:
     return onto
 
 
-def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str, set[str]]:
-    """For each step, those of `wanted` (all, where it is None) that ended before it on every path; a join needs all of its branches.
+class Ended(NamedTuple):
+    """What ended before what on every path: `known` is by step, a bit for each step of `bit`."""
+
+    known: dict[str, int]
+    bit: dict[str, int]
+
+    def has(self, step: str, name: str) -> bool:
+        """Whether `name` surely ended before `step`; so it is of a step that nothing leads to."""
+        return bool(self.known.get(step, -1) & self.bit.get(name, 0))
+
+
+def ended(s: Subject, wanted: Collection[str] | None = None) -> Ended:
+    """Which of the steps `wanted` (all, where it is None) ended before which on every path; a join needs all of its branches.
 
     The greatest solution of the equations over the edges, with sets of steps as bits of a number.
     """
@@ -258,4 +269,10 @@ def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str,
             known = reduce(or_, slots)
             settled, before[id_] = settled and known == before[id_], known
 
-    return {id_: {other for other in wanted if known & bit[other]} for id_, known in before.items()}
+    return Ended(before, bit)
+
+
+def ended_before(s: Subject) -> dict[str, set[str]]:
+    """For each step that the start leads to, those that ended before it on every path."""
+    known = ended(s)
+    return {id_: {other for other in known.bit if known.has(id_, other)} for id_ in known.known}
