@@ -114,7 +114,7 @@ def filled(text: str, figures: Mapping[str, Any]) -> str:
             raise ValueError(f"the document has no place for {name}: put `{begin}` and `{end}` there")
 
         block = "\n".join((begin, "", *lines(figures), "", end))
-        text = pattern.sub(lambda _, block=block: block, text)
+        text = pattern.sub(block.replace("\\", r"\\"), text)
 
     return text
 

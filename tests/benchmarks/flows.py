@@ -124,7 +124,9 @@ def graph(size: int, edges: Sequence[tuple[int, int]]) -> Workflow[int, int]:
     for node, one in enumerate(steps):
         one.name = f"s{node}"
 
-    paths = [_joined([steps[parent] for parent in parents[node]]) >> steps[node] for node in range(1, size + 1)]
+    paths = [
+        _joined([steps[parent] for parent in parents[node]]) >> steps[node] for node in range(1, size + 1)
+    ]
     return Workflow("graph", start=steps[0], end=steps[-1], edges=paths)
 
 

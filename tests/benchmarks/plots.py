@@ -77,7 +77,7 @@ def _draw(plot: Plot, known: Sequence[Growth], file: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: dict[Any, str] = {
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": plot.name,  # the same names of parts each time
         "font.family": "sans-serif",
@@ -87,7 +87,7 @@ def _draw(plot: Plot, known: Sequence[Growth], file: Path) -> None:
         "xtick.color": GREY,
         "ytick.color": GREY,
     }
-    with mpl.rc_context(settings):  # pyright: ignore[reportArgumentType]
+    with mpl.rc_context(settings):
         figure = Figure(figsize=(7.5, 4), layout="constrained")
         figure.patch.set_alpha(0)
         _lines(figure.add_subplot(), plot, known)
@@ -107,10 +107,14 @@ def _lines(axes: Any, plot: Plot, known: Sequence[Growth]) -> None:
     axes.minorticks_off()
     if plot.is_logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_formatter(_thousands)
     else:
         axes.set_ylim(bottom=0)
 
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color=GREY, alpha=0.25)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _thousands(value: float, _: object) -> str:
+    return f"{value:,.0f}"
