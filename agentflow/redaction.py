@@ -156,7 +156,8 @@ RULES: tuple[Rule, ...] = (
     # Numbers that begin with 1, as times since 1970 do, are no cards.
     _number(
         "card",
-        r"\d{4}[ -]?\d{4}",
+        # Also behind an escape of JSON, of whatever letter.
+        r"(?:(?<!\d)|(?<=\\u[0-9A-Fa-f]{4}))[2-6]\d{3}(?:[ -]?\d){9}",
         rf"(?:(?<![A-Za-z0-9.])|{_ESCAPED})[2-6]\d{{3}}(?:[ -]?\d){{9,21}}(?![A-Za-z0-9])",
         _is_card,
     ),
@@ -164,6 +165,12 @@ RULES: tuple[Rule, ...] = (
 # What may be written in another way: as an escape of JSON, or in an address.
 _WRITTEN = re.compile(r"\\u00|%[0-9A-Fa-f]{2}")
 _GAPS = re.compile(r"([\s\"'<>]+)")
+
+
+@lru_cache(4096)
+def _tells(name: str) -> bool:
+    """Whether the name says that what stands under it is a secret."""
+    return _TELLS.search(name) is not None
 
 
 def _may_match(text: str) -> bool:
@@ -217,7 +224,7 @@ class Redactor:
     def named(self, name: str, value: Any) -> Any:
         """What stands under a name, which may be what says that it is a password."""
         cleaned = self.within(value)
-        if not isinstance(cleaned, str) or cleaned != value or _TELLS.search(name) is None:
+        if not isinstance(cleaned, str) or cleaned != value or not _tells(name):
             return cleaned
 
         return "[password]" if len(cleaned) >= _SHORTEST and " " not in cleaned else cleaned
