@@ -29,7 +29,7 @@ from tests.benchmarks.plan import job_of
 RECORDED = Path(__file__).with_name("guard.json")
 # How much more than recorded a ratio may be.
 MARGIN = 0.3
-ROUNDS = 7
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
