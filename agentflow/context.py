@@ -221,7 +221,7 @@ async def operation(
 ) -> AsyncGenerator[Operation, None]:
     """Record a piece of work as an operation of the current step; outside of a run it only runs.
 
-    `request` is what was asked (JSON-able or a dataclass); set `.result`, `.usage` and `.attributes` inside.
+    `request` is what was asked (JSON-able, a dataclass or a payload); set `.result`, `.usage` and `.attributes` inside.
     Keys of `attributes` are snake_case names that tracing maps to span attributes. What is inside is done again when the
     step is; a call that must not be made again goes through `effect`.
     """

@@ -16,10 +16,12 @@ from agents import (
     AgentsException,
     FunctionTool,
     InputGuardrail,
+    MaxTurnsExceeded,
     OutputGuardrail,
     RunConfig,
     RunContextWrapper,
     Runner,
+    RunResult,
     ToolErrorFormatterArgs,
 )
 from agents import Tool as SdkTool
@@ -51,9 +53,11 @@ from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
     Model,
     ModelResponse,
+    ModelSettings,
     Settings,
     TResponseStreamEvent,
     bound,
+    calls_something,
     completed_event,
     counted,
     model_settings,
@@ -61,6 +65,7 @@ from agentflow.models.sdk import (
     output_schema,
     tool_calls,
 )
+from agentflow.models.stretches import NextStretch, Stretches
 from agentflow.models.traced import TracedModel
 from agentflow.tools import Tool
 
@@ -159,6 +164,7 @@ class _Run:
     def __init__(self, spec: AgentSpec, shared: _Shared) -> None:
         self.shared = shared
         self.offered: list[str] = []
+        self.stretches = Stretches()
         self._spec = spec
         self._text = ""
         self._outer = copy_context()
@@ -174,10 +180,7 @@ class _Run:
         self.active = await self._began(self._spec, attributes)
         try:
             await self._connect(self._spec)
-            agent = self._agent(self._spec)
-            result = await Runner.run(
-                agent, text, max_turns=self._spec.max_turns, run_config=self._run_config()
-            )
+            result = await self._answered(text)
         except BaseException as error:
             known = self._known(error)
             await self.active.finish(known)
@@ -189,6 +192,22 @@ class _Run:
         self.active.record.result = jsonable(result.final_output)
         await self.active.finish(None)
         return result.final_output, result.last_agent.name
+
+    async def _answered(self, text: str) -> RunResult:
+        """What the Runner gives in the end, which is started anew for each stretch."""
+        agent, most = self._agent(self._spec), self._spec.max_turns
+        context, config = RunContextWrapper[Any](None), self._run_config()
+        while True:
+            left = most - self.stretches.turns
+            try:
+                return await Runner.run(agent, text, context=context, max_turns=left, run_config=config)
+            except NextStretch as stretch:
+                agent = self._agent(stretch.agent)
+                # They are of what was given at first, and have judged it.
+                agent.input_guardrails = []
+            except MaxTurnsExceeded:
+                # The Runner would say how many were left for the last stretch.
+                raise MaxTurnsExceeded(f"Max turns ({most}) exceeded") from None
 
     async def _connect(self, spec: AgentSpec) -> None:
         """Connect the MCP servers of an agent and of those that it may hand over to."""
@@ -377,6 +396,7 @@ class _Run:
 
     def count(self, response: ModelResponse) -> None:
         """Add up usage, and mend call ids that are empty or used before: some servers give such."""
+        self.stretches.answered()
         self.shared.usage.update(counted(response.usage))
         calls = tool_calls(response)
         for call in calls:
@@ -450,18 +470,26 @@ class _ActivatedModel(Model):
     def __init__(self, run: _Run, spec: AgentSpec) -> None:
         self._run = run
         self._spec = spec
-        self._model = run.model(spec)
+        self._model = run.model(spec).conversing()
+        self._has_called = False
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        activation = await self._run.activate(self._spec)
         request = bound(args, kwargs)
+        request["input"] = self._run.stretches.whole(request["input"], self._spec)
+        activation = await self._run.activate(self._spec)
         if (context := current()) is not None:
             context.count_seen()
 
         request["tools"] = [tool for tool in request["tools"] if self._run.offers(tool.name)]
         self._run.offered = offered(request)
+        settings: ModelSettings = request["model_settings"]
+        if self._has_called and settings.tool_choice is not None:
+            # As the Runner does within a stretch: who was made to call something shall not be made to for ever.
+            request["model_settings"] = replace(settings, tool_choice=None)
+
         response = await activation.within(answered(self._model, request))
         self._run.count(response)
+        self._has_called = self._has_called or calls_something(response)
         return response
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:

@@ -25,7 +25,7 @@ from agentflow import (
     step,
     tool,
 )
-from agentflow.app import cancel, is_due, lease, waiting_in
+from agentflow.app import cancel, is_due, waiting_in, watch
 from agentflow.app.requests import approval, choose, deliver
 from agentflow.events import ApprovalGiven, OperationFinished, RunCancelled, RunPaused, TimerFired, TimerSet
 from agentflow.exceptions import JournalConflict, JournalDamaged, ProjectError, RunBusy, UnknownName
@@ -40,7 +40,7 @@ log: list[str] = []
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     log.clear()
-    monkeypatch.setattr(lease, "POLL", 0.01)
+    monkeypatch.setattr(watch, "POLL", 0.01)
     monkeypatch.setattr("agentflow.app.requests.POLL", 0.01)
 
 
@@ -167,7 +167,7 @@ async def test_a_run_whose_owner_died_is_taken_up(monkeypatch: pytest.MonkeyPatc
 
 async def test_one_that_lost_its_lease_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that finds another one in its place stops cleanly, and records nothing more."""
-    monkeypatch.setattr(lease, "BEAT", 0.02)
+    monkeypatch.setattr(watch, "BEAT", 0.02)
     journal = MemoryJournal()
     started = run(slow, 1, run_id="r", settings=settings_of(journal))
     task = started.start()
@@ -305,7 +305,7 @@ async def test_a_journal_that_is_replaced_under_a_run_stops_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another file is put in the place of the journal, the run stops: two would drive it, each from its own."""
-    monkeypatch.setattr(lease, "BEAT", 0.02)
+    monkeypatch.setattr(watch, "BEAT", 0.02)
     journal = SqliteJournal(tmp_path / "j.db")
     task = run(slow, 1, run_id="r", settings=settings_of(journal)).start()
     await begun()
