@@ -17,6 +17,7 @@ _DRAWN = """() => new Promise(done => {
   setTimeout(done, 100);
 })"""
 _TASK = "0"
+_NOWHERE = "http://nowhere.invalid/"
 
 
 class Fence:
@@ -58,9 +59,10 @@ class Fence:
         return frames + [worker for page in pages for worker in page.workers]
 
     async def _browser_answers(self) -> None:
-        # Twice, as the first answer may overtake a page that is only just asked for and is handed on within the browser.
+        # Twice, as the first answer may overtake a page that is only just asked for and is handed on within the browser. Of
+        # no site, as it is the answer that counts.
         for _ in range(2):
-            await _quietly(self._context.cookies())
+            await _quietly(self._context.cookies(_NOWHERE))
 
     async def _opening(self) -> bool:
         """Whether the browser has a window or a worker that it has not told of yet."""
