@@ -109,7 +109,8 @@ def run(
         bound_of(workflow),
         nonce=secrets.token_hex(8),
     )
-    return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
+    lease = Lease(runner.journal, runner.run_id, is_private=settings.journal is None)
+    return handle_of(workflow, runner, settings, lease)
 
 
 _bounds: WeakKeyDictionary[Workflow[Any, Any], dict[str, Any]] = WeakKeyDictionary()
