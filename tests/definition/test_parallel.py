@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentflow import Workflow, gather, step
 from agentflow.digraph import ordered
 from agentflow.path import Path
-from agentflow.spec import WorkflowSpec
+from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.steps.function import FunctionStep
 from agentflow.validation.alone import is_plain
 from agentflow.validation.joins import parallel
@@ -89,6 +89,17 @@ def test_any_graph_is_told_as_the_relation_says(spec: WorkflowSpec, ends_in_gath
     spec = replace(spec, end=[spec.end, *gathers][-1])
 
     assert said(spec) == related(spec)
+
+
+def test_an_end_that_joins_cases_is_never_complete() -> None:
+    """A gather at the end waits for both branches, though one value alone comes to it and nothing leads on."""
+    kinds = [StepSpec(id=name, kind="function") for name in ("choose", "a", "b")]
+    edges = [EdgeSpec(source="choose", target=to, on=on) for to, on in (("a", "int"), ("b", "str"))]
+    edges += [EdgeSpec(source=name, target="both", slot=slot) for slot, name in enumerate("ab")]
+    steps = (*kinds, StepSpec(id="both", kind="gather"))
+    spec = WorkflowSpec(name="w", start="choose", end="both", steps=steps, edges=tuple(edges))
+
+    assert said(spec) == related(spec) == (False, {"step `both`"})
 
 
 @settings(max_examples=30, deadline=None)
