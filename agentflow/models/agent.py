@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextvars import copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -326,6 +326,7 @@ class _Run:
             refuse_model(tool, self.model(spec).ref)
             return computer_tool(tool, self.shared.calls, lambda: self.active.within)
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
             return await self.active.within(self.shared.calls.use(use))
@@ -341,6 +342,7 @@ class _Run:
     def _asking(self, spec: AgentSpec) -> FunctionTool:
         """An agent as a tool of another one: it starts anew with the text it is given."""
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             return await self.active.within(self._asked(spec, raw, context.tool_call_id))
 
@@ -377,6 +379,7 @@ class _Run:
     def mcp_tool(self, function: FunctionTool) -> FunctionTool:
         """A tool of an MCP server, recorded and approved like one of our own."""
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             async def work() -> Any:
                 try:
@@ -406,6 +409,15 @@ class _Run:
             self._call_ids.add(call.call_id)
 
         self.shared.calls.begin_turn([call.call_id for call in calls])
+
+
+Invoke = Callable[[ToolContext[Any], str], Coroutine[Any, Any, Any]]
+
+
+def _typed(invoke: Invoke) -> Invoke:
+    """The same, with types for annotations: where they are text, the SDK compiles them at each call of the tool."""
+    invoke.__annotations__ = {"context": ToolContext[Any], "raw": str, "return": Any}
+    return invoke
 
 
 def _reaches_out(spec: AgentSpec) -> bool:
