@@ -376,7 +376,14 @@ class _RecordedAgent(Agent[Any]):
 
     run: _Run | None = None
 
+    async def get_all_tools(self, run_context: RunContextWrapper[Any]) -> list[SdkTool]:
+        # None of them is ever disabled: the SDK makes a task for each, every turn, to find that out.
+        return [*await self.get_mcp_tools(run_context), *self.tools]
+
     async def get_mcp_tools(self, run_context: RunContextWrapper[Any]) -> list[SdkTool]:
+        if not self.mcp_servers:
+            return []
+
         tools = await super().get_mcp_tools(run_context)
         run = self.run
         return [run.mcp_tool(tool) if run and isinstance(tool, FunctionTool) else tool for tool in tools]
