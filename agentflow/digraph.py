@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -22,6 +24,22 @@ def reached(follow: Mapping[Node, Iterable[Node]], roots: Iterable[Node]) -> set
                 todo.append(node)
 
     return found
+
+
+def ordered(follow: Mapping[Node, Iterable[Node]]) -> list[Node]:
+    """The nodes, each after all that lead to it; without those of a cycle, and what only they lead to.
+
+    A. Kahn, "Topological sorting of large networks" (1962).
+    """
+    waits = Counter(chain.from_iterable(follow.values()))
+    order = [node for node in follow if node not in waits]
+    for node in order:
+        for target in follow[node]:
+            waits[target] -= 1
+            if not waits[target]:
+                order.append(target)
+
+    return order
 
 
 def postorder(follow: Mapping[Node, Iterable[Node]], root: Node) -> list[Node]:

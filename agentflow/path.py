@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from types import GenericAlias
 from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
 
 from agentflow.exceptions import DefinitionError, Problem
 from agentflow.places import NOWHERE, Places
 from agentflow.places import Place as Place
-from agentflow.spec import Budget, EdgeSpec, MapSpec, Retry, StepSpec
+from agentflow.spec import Budget, MapSpec, Retry, StepSpec
 from agentflow.typeref import short_name, type_name
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -26,7 +27,11 @@ E = TypeVar("E")
 def caller(depth: int) -> Place:
     """The place of the user's line, `depth` frames up."""
     frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack costs a hundred times as much
-    return Place(frame.f_code.co_filename, frame.f_lineno)
+    return _place(frame.f_code.co_filename, frame.f_lineno)
+
+
+# Large workflows are made in loops, all of whose edges stand in the same line.
+_place = lru_cache(maxsize=1024)(Place)
 
 
 class Path(Generic[In_contra, Out_co]):
@@ -166,8 +171,8 @@ class Gather(Step[In_contra, Out_co]):
     def __init__(self, branches: Sequence[Path[Any, Any]], place: Place) -> None:
         self.branches = tuple(branches)
         exits = [branch.exit() for branch in branches]
-        given: Any = tuple(e.on if e.on is not None else e.step.gives for e in exits)
-        name = f"gather({', '.join(map(str, exits))})"
+        given: Any = tuple([e.step.gives if e.on is None else e.on for e in exits])
+        name = f"gather({', '.join([e.step.name if e.on is None else str(e) for e in exits])})"
         super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:
@@ -287,85 +292,3 @@ def gather(
 def gather(*branches: Path[Any, Any]) -> Path[Any, Any]:
     """Run branches in parallel on the same input; their outputs go on as one tuple, when all are there."""
     return Gather(branches, caller(2))
-
-
-class Wiring(NamedTuple):
-    """What a list of paths says: its steps by name, edges in order, steps that share a name, and the types of cases.
-
-    `places` are those of the edges, in the same order.
-    """
-
-    steps: dict[str, Step[Any, Any]]
-    edges: list[EdgeSpec]
-    clashes: list[Step[Any, Any]]
-    cases: dict[str, Any]
-    places: list[Place]
-
-
-def wire(paths: Sequence[Path[Any, Any]], ends: Sequence[Step[Any, Any]]) -> Wiring:
-    """Flatten paths into steps and edges; an edge that is written twice counts once."""
-    wiring = Wiring({}, [], [], {}, [])
-    seen: set[EdgeSpec] = set()
-    todo: list[Path[Any, Any] | _Link] = list(reversed([*paths, *ends]))
-    while todo:
-        path = todo.pop()
-        if isinstance(path, _Link):
-            _add_edges(wiring, seen, path)
-        elif isinstance(path, Chain):
-            # In the order written: the first part, the edge, then the rest. A stack, as chains can be long.
-            todo += [path.then, _Link(path.first.exit(), path.then.entries(), path.place), path.first]
-        elif isinstance(path, Case):
-            _add_step(wiring, path.step)
-        elif isinstance(path, Step):
-            _add_step(wiring, path)
-            if isinstance(path, Gather):
-                _add_slots(wiring, seen, path)
-                todo.extend(reversed(path.branches))
-
-    return wiring
-
-
-class _Link(NamedTuple):
-    exit: Exit
-    entries: Sequence[Step[Any, Any]]
-    place: Place
-
-
-def _add_step(wiring: Wiring, step: Step[Any, Any]) -> None:
-    known = wiring.steps.setdefault(step.name, step)
-    if known is step or (isinstance(step, Gather) and isinstance(known, Gather)):
-        return
-
-    if all(clash is not step for clash in wiring.clashes):
-        wiring.clashes.append(step)
-
-
-def _add_edges(wiring: Wiring, seen: set[EdgeSpec], link: _Link) -> None:
-    end, case = link.exit, _case(wiring, link.exit)
-    for target in link.entries:
-        edge = EdgeSpec(source=end.step.name, target=target.name, on=case, at_most=end.at_most)
-        _add_edge(wiring, seen, edge, link.place)
-
-
-def _add_edge(wiring: Wiring, seen: set[EdgeSpec], edge: EdgeSpec, place: Place) -> None:
-    if edge not in seen:
-        seen.add(edge)
-        wiring.edges.append(edge)
-        wiring.places.append(place)
-
-
-def _case(wiring: Wiring, exit_: Exit) -> str | None:
-    if exit_.on is None:
-        return None
-
-    name = type_name(exit_.on)
-    wiring.cases[name] = exit_.on
-    return name
-
-
-def _add_slots(wiring: Wiring, seen: set[EdgeSpec], gather_: Gather[Any, Any]) -> None:
-    for slot, branch in enumerate(gather_.branches):
-        end = branch.exit()
-        case = _case(wiring, end)
-        edge = EdgeSpec(source=end.step.name, target=gather_.name, on=case, at_most=end.at_most, slot=slot)
-        _add_edge(wiring, seen, edge, gather_.place)

@@ -20,6 +20,7 @@ _NO_LISTS = (str, bytes, bytearray, Mapping, Iterator)
 # Whole numbers may be given for real ones, and real ones for complex ones (PEP 484, "The numeric tower").
 _PROMOTED: dict[type, tuple[type, ...]] = {float: (int,), complex: (int, float)}
 _TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\]|,]|\s+|[^\s\[\]|,'"]+""")
+_NONE: Any = type(None)
 S = TypeVar("S")
 
 
@@ -107,11 +108,18 @@ def class_of(type_: Any) -> type | None:
 def type_name(type_: Any) -> str:
     """The text for `type_`: `str`, `module:Class`, `list[module:Class]`, `A | B`."""
     # Not kept: unions are equal in any order, and the text has to be the one of this order, in every process.
+    if type(type_) is type and type_ is not _NONE:
+        module = type_.__module__
+        return type_.__qualname__ if module == "builtins" else f"{module}:{type_.__qualname__}"
+
+    if type(type_) is types.GenericAlias:
+        return _with_arguments(type_.__origin__, type_.__args__)
+
     type_ = plain(type_)
     if type_ is Any or isinstance(type_, TypeVar):
         return "Any"
 
-    if type_ is type(None):
+    if type_ is _NONE:
         return "None"
 
     origin, inside = _generic(type_)
@@ -121,11 +129,12 @@ def type_name(type_: Any) -> str:
     if origin is Literal:
         return f"Literal[{', '.join(map(repr, inside))}]"
 
-    if origin is not None:
-        inner = ", ".join("..." if a is Ellipsis else type_name(a) for a in inside)
-        return f"{_class_name(origin)}[{inner}]"
+    return _class_name(type_) if origin is None else _with_arguments(origin, inside)
 
-    return _class_name(type_)
+
+def _with_arguments(origin: Any, inside: tuple[Any, ...]) -> str:
+    inner = ["..." if a is Ellipsis else type_name(a) for a in inside]
+    return f"{_class_name(origin)}[{', '.join(inner)}]"
 
 
 def _generic(type_: Any) -> tuple[Any, tuple[Any, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -12,8 +12,8 @@ from typing import Any
 from agentflow.bounds import Bound, above, below, least, least_of, worst_case
 from agentflow.context import Context
 from agentflow.exceptions import DefinitionError, Problem
-from agentflow.path import In_contra, MapStep, Out_co, Path, Step, Wiring, caller, wire
-from agentflow.places import Key, Place, Places
+from agentflow.path import In_contra, MapStep, Out_co, Path, Step, caller
+from agentflow.places import Place, Places
 from agentflow.spec import Budget, Flow, StepSpec, WorkflowSpec, to_data
 from agentflow.steps.faults import (
     idle_planners,
@@ -32,6 +32,7 @@ from agentflow.validation import CERTAIN, Doubts, same_names, stalls, validate
 from agentflow.validation.flow import Finding, flows, unused_waivers
 from agentflow.validation.flow_graph import Taint, arrivals, graph_of
 from agentflow.validation.flow_waivers import bad_waivers
+from agentflow.wiring import WiredPlaces, Wiring, wire
 
 # Where an end is missing, or a workflow contains itself, no way can be weighed.
 _NO_WAY = {"AF101", "AF119"}
@@ -97,8 +98,9 @@ class Workflow(Step[In_contra, Out_co]):
     ) -> None:
         self.steps: Mapping[str, Step[Any, Any]] = wiring.steps
         self.description = description
-        self.types = _types(self, wiring)
-        own = tuple(wiring.steps.values())
+        specs = tuple([step.step_spec() for step in wiring.steps.values()])
+        self.types = _types(self, wiring, specs)
+        self._children = tuple(_workflows_of([wiring.steps[spec.id] for spec in specs if spec.workflow]))
         self.spec = WorkflowSpec(
             name=self.name,
             start=ends[0],
@@ -106,16 +108,19 @@ class Workflow(Step[In_contra, Out_co]):
             takes=type_name(self.takes),
             gives=type_name(self.gives),
             description=description,
-            steps=tuple(step.step_spec() for step in wiring.steps.values()),
+            steps=specs,
             edges=tuple(wiring.edges),
             budget=budget,
             allow=tuple(allow),
         )
-        self.places = places or _places_of(self, wiring)
-        problems = [*_clashes(wiring), *prompt_problems((*own, *wiring.clashes)), *_items_read(wiring)]
-        problems += [*tool_problems((*own, *wiring.clashes)), *turn_problems(own)]
+        self.places = places or Places(WiredPlaces(self.place, wiring))
+        asking = [wiring.steps[spec.id] for spec in specs if spec.kind in ("planner", "agent")]
+        reading = [wiring.steps[spec.id] for spec in specs if spec.reads]
+        problems = [*_clashes(wiring), *prompt_problems((*asking, *wiring.clashes))]
+        problems += _items_read(reading, wiring)
+        problems += [*tool_problems((*asking, *wiring.clashes)), *turn_problems(asking)]
         problems += bad_waivers(self.spec, self.places)
-        clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(own))
+        clashes, unsure = {step.name for step in wiring.clashes}, tuple(unsure_reads(reading))
         problems += validate(
             self.spec, self.types, self.places, unsure=unsure, clashes=clashes, doubts=doubts
         )
@@ -150,7 +155,7 @@ class Workflow(Step[In_contra, Out_co]):
         takes = _written(spec.takes, first.takes if first else Any)
         gives = _written(spec.gives, last.gives if last else Any)
         Step.__init__(workflow, spec.name, takes=takes, gives=gives, place=place)
-        wiring = Wiring(dict(steps), list(spec.edges), [], types, [place] * len(spec.edges))
+        wiring = Wiring(dict(steps), dict.fromkeys(spec.edges, place), [], types)
         workflow._assemble(  # noqa: SLF001 - the other way to make one
             wiring,
             (spec.start, spec.end),
@@ -285,10 +290,7 @@ class Workflow(Step[In_contra, Out_co]):
 
     def children(self) -> Iterator[tuple[str, Workflow[Any, Any]]]:
         """The sub-workflows, by the step that runs them."""
-        for name, step in self.steps.items():
-            body = step.body if isinstance(step, MapStep) else step
-            if isinstance(body, Workflow):
-                yield name, body
+        yield from self._children
 
 
 def _has_ends(spec: WorkflowSpec) -> bool:
@@ -335,23 +337,23 @@ def _places(workflow: Workflow[Any, Any], prefix: str) -> Iterator[tuple[str, st
         yield from _places(child, f"{prefix}{name}/")
 
 
-def _places_of(workflow: Workflow[Any, Any], wiring: Wiring) -> Places:
-    """Where the parts of a definition in Python stand: its steps, and the lines of its edges."""
-    known: dict[Key, Place] = {(): workflow.place}
-    known |= {("steps", step.name): step.place for step in wiring.steps.values()}
-    known |= {("edges", n): place for n, place in enumerate(wiring.places)}
-    return Places(known)
-
-
-def _types(workflow: Workflow[Any, Any], wiring: Wiring) -> dict[str, Any]:
+def _types(workflow: Workflow[Any, Any], wiring: Wiring, specs: Sequence[StepSpec]) -> dict[str, Any]:
     from agentflow.steps.approval import Rejected
 
-    named = [workflow.takes, workflow.gives, Any, Rejected]
-    for step in wiring.steps.values():
+    types = {type_name(t): t for t in (workflow.takes, workflow.gives, Any, Rejected)}
+    for spec, step in zip(specs, wiring.steps.values(), strict=True):
         body = step.body if isinstance(step, MapStep) else step
-        named += [body.takes, body.gives]
+        types[spec.takes], types[spec.gives] = body.takes, body.gives
 
-    return {**{type_name(t): t for t in named}, **wiring.cases}
+    return types | wiring.cases
+
+
+def _workflows_of(steps: Iterable[Step[Any, Any]]) -> Iterator[tuple[str, Workflow[Any, Any]]]:
+    """The workflows that steps run, each by the name of its step."""
+    for step in steps:
+        body = step.body if isinstance(step, MapStep) else step
+        if isinstance(body, Workflow):
+            yield step.name, body
 
 
 def _written(type_: str, known: Any) -> Any:
@@ -369,9 +371,9 @@ def _clashes(wiring: Wiring) -> Iterator[Problem]:
         )
 
 
-def _items_read(wiring: Wiring) -> Iterator[Problem]:
+def _items_read(reading: Iterable[Step[Any, Any]], wiring: Wiring) -> Iterator[Problem]:
     """What a step reads must be typed as what it gets: the list of a map, not one of its items."""
-    for step in wiring.steps.values():
+    for step in reading:
         body = step.body if isinstance(step, MapStep) else step
         handles = body.read_steps() if isinstance(body, FunctionStep) else {}
         for name, handle in handles.items():

@@ -156,7 +156,7 @@ class _Fitting:
     def _fill(self, path: Key, missing: str) -> None:
         """Put in what is missing, where something can be said of the rest without it; else leave out the whole."""
         part = self._part(path)
-        if path == () or path[-1] == "workflow":
+        if _is_whole(path):
             part[missing] = {"agentflow": FORMAT, "name": self.name}.get(missing, UNREAD)
         elif _is_one_of(path, "edges"):
             part[missing] = UNREAD

@@ -114,7 +114,7 @@ class Runner:
     ) -> None:
         self.program, self.journal, self.run_id = program, journal, run_id
         self.model, self.service, self.root = model, service, root or Path.cwd()
-        self.artifacts = artifacts or self.root / "traces" / "artifacts"
+        self._artifacts = artifacts
         self.shared: dict[str, Any] = dict(shared or {})
         self.files: dict[str, str] = {}
         self.contents = contents or {}
@@ -190,6 +190,11 @@ class Runner:
     def recorder_of(self, activation: Activation) -> StepRecorder:
         """What the code of a step gets to record its work with."""
         return StepRecorder(self, activation)
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that files of runs are kept in."""
+        return self._artifacts or self.root / "traces" / "artifacts"
 
     @cached_property
     def waivers(self) -> Waivers:

@@ -136,6 +136,17 @@ class MemoryJournal:
         self._leases[run] = Lease(run=run, owner=owner, until=until)
         return None
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        lost: list[Lease] = []
+        for run, owner in leases:
+            known = self._leases.get(run)
+            if known is not None and known.owner == owner:
+                self._leases[run] = replace(known, until=until)
+            elif (holder := await self.claim(run, owner, until)) is not None:
+                lost.append(holder)
+
+        return lost
+
     async def release(self, run: str, owner: str) -> None:
         if run in self._leases and self._leases[run].owner == owner:
             del self._leases[run]
@@ -152,13 +163,20 @@ class MemoryJournal:
         self._requests.setdefault(run, []).append(request)
         return self._sent
 
+    async def requested(self) -> Collection[str]:
+        return self._requests.keys()
+
     async def requests(self, run: str) -> list[Request]:
         return list(self._requests.get(run, ()))
 
     async def take(self, run: str, request: int) -> bool:
         known = self._requests.get(run, [])
         left = [one for one in known if one.id != request]
-        self._requests[run] = left
+        if left:
+            self._requests[run] = left
+        else:
+            self._requests.pop(run, None)
+
         return len(left) < len(known)
 
     async def deliveries(self, place: str, run: str = "") -> list[Delivered]:

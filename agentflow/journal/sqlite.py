@@ -318,6 +318,9 @@ class SqliteJournal:
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
         return self._desk.claim(run, owner, until)
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        return self._desk.renew(leases, until)
+
     async def release(self, run: str, owner: str) -> None:
         self._desk.release(run, owner)
 
@@ -326,6 +329,9 @@ class SqliteJournal:
 
     async def send(self, run: str, body: Any) -> int:
         return self._desk.send(run, body)
+
+    async def requested(self) -> Collection[str]:
+        return self._desk.requested()
 
     async def requests(self, run: str) -> list[Request]:
         return self._desk.requests(run)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from typing import Any, Protocol, TypedDict, TypeVar, cast, get_type_hints, overload
 
 from agentflow.context import Context
@@ -15,6 +14,7 @@ from agentflow.spec import Budget, Retry, StepSpec
 from agentflow.steps.naming import named_tools, names_module
 from agentflow.steps.reading import reads_of
 from agentflow.tools import Tool
+from agentflow.typeref import type_name
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,6 +42,15 @@ class FunctionStep(Step[In_contra, Out_co]):
         takes, gives, self.wants_context = _signature(function, place)
         super().__init__(function.__name__, takes=takes, gives=gives, place=place, **limits)
         self.call = f"{function.__module__}:{function.__qualname__}"
+        # As they stand in a spec.
+        self._types = type_name(takes), type_name(gives)
+
+    def named(self, name: str) -> FunctionStep[In_contra, Out_co]:
+        """The same step under another name, so that a function can stand in several places of a workflow."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other.name = name
+        return other
 
     async def __call__(self, value: In_contra, ctx: Context | None = None) -> Out_co:
         arguments = (value, ctx) if self.wants_context else (value,)
@@ -59,7 +68,18 @@ class FunctionStep(Step[In_contra, Out_co]):
         return await self(value, ctx)
 
     def step_spec(self) -> StepSpec:
-        return replace(super().step_spec(), call=self.call, reads=tuple(self.read_steps()))
+        takes, gives = self._types
+        return StepSpec(
+            id=self.name,
+            kind="function",
+            takes=takes,
+            gives=gives,
+            call=self.call,
+            timeout=self.timeout,
+            retry=self.retry,
+            budget=self.budget,
+            reads=tuple(self.read_steps()),
+        )
 
     def named_tools(self) -> list[Tool[..., Any]]:
         """The tools that the function's code names, as far as names tell."""

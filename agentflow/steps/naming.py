@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
@@ -69,12 +70,14 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def names_of(function: Any) -> dict[str, Any]:
+def names_of(function: Any) -> Mapping[str, Any]:
     """What the names in the code of a function stand for."""
-    scope = dict(function.__globals__)
+    inner: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         # A cell is empty where the name is only defined later.
         with suppress(ValueError):
-            scope[name] = cell.cell_contents
+            inner[name] = cell.cell_contents
 
-    return scope
+    # Not copied, as a module can be large.
+    names: Mapping[str, Any] = function.__globals__
+    return ChainMap(inner, function.__globals__) if inner else names

@@ -15,7 +15,7 @@ from agentflow.validation.doubts import CERTAIN, UNREAD, Doubts
 from agentflow.validation.joins import end_leads_on, never_asked, parallel
 from agentflow.validation.nesting import contains_itself, same_names
 from agentflow.validation.numbers import numbers
-from agentflow.validation.order import ended_before
+from agentflow.validation.order import ended
 from agentflow.validation.producing import cannot_produce
 from agentflow.validation.stalls import stalls
 from agentflow.validation.subject import REJECTED, Subject
@@ -71,7 +71,7 @@ def _ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unreachable(s: Subject) -> Iterator[Problem]:
-    for id_ in s.steps:
+    for id_ in s.steps if len(s.reached) < len(s.steps) else ():
         if id_ not in s.reached:
             yield Problem(
                 code="AF102",
@@ -82,18 +82,22 @@ def _unreachable(s: Subject) -> Iterator[Problem]:
 
 
 def _nameless(s: Subject) -> Iterator[Problem]:
-    for step in s.spec.steps:
-        if step.kind != "gather" and _NO_NAME.search(step.id):
+    names = [step.id for step in s.spec.steps if step.kind != "gather"]
+    if all(map(str.strip, names)) and not _NO_NAME.search("".join(names)):
+        return
+
+    for name in names:
+        if not name.strip() or _NO_NAME.search(name):
             yield Problem(
                 code="AF123",
-                what="it has a name that cannot stand in a trail" if step.id.strip() else "it has no name",
-                where=s.where(step.id),
+                what="it has a name that cannot stand in a trail" if name.strip() else "it has no name",
+                where=s.where(name),
                 hint="a name holds no `/`, `#`, `[`, `]` or control character: these tell visits, items and workflows apart",
             )
 
 
 def _dead_ends(s: Subject) -> Iterator[Problem]:
-    for id_ in s.steps:
+    for id_ in s.steps if len(s.leading) < len(s.steps) else ():
         if id_ not in s.leading:
             yield Problem(
                 code="AF103",
@@ -104,6 +108,9 @@ def _dead_ends(s: Subject) -> Iterator[Problem]:
 
 
 def _unbounded_cycles(s: Subject) -> Iterator[Problem]:
+    if s.is_straight:
+        return
+
     free: dict[str, list[str]] = {id_: [] for id_ in s.steps}
     for edge in s.spec.edges:
         if edge.at_most is None:
@@ -130,7 +137,7 @@ def _cyclic(follow: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _case_edges(s: Subject) -> Iterator[Problem]:
-    for edge in s.spec.edges:
+    for edge in s.cased:
         if not s.is_produced(edge):
             is_join = s.steps[edge.source].kind == "gather"
             yield Problem(
@@ -163,7 +170,13 @@ def _other_type(s: Subject, verb: str, step: str, type_: Any) -> Problem:
 
 
 def _unhandled_cases(s: Subject) -> Iterator[Problem]:
-    for id_, edges in s.outgoing.items():
+    told_apart = {s.spec.end, *(edge.source for edge in s.cased)}
+    leaving: dict[str, list[EdgeSpec]] = {id_: [] for id_ in s.steps if id_ in told_apart}
+    for edge in s.spec.edges:
+        if edge.source in told_apart:
+            leaving[edge.source].append(edge)
+
+    for id_, edges in leaving.items():
         named = [s.types[e.on] for e in edges if e.on is not None]
         given = s.types[s.spec.gives]
         if id_ == s.spec.end and any(assignable(member, given) for member in cases(s.gives(id_))):
@@ -185,21 +198,36 @@ def _unhandled_cases(s: Subject) -> Iterator[Problem]:
 
 
 def _edge_types(s: Subject) -> Iterator[Problem]:
+    # Edges between the same types fit alike, and there are few types.
+    fitting: set[tuple[str, bool, str, bool]] = set()
     for edge in s.spec.edges:
-        if s.steps[edge.target].kind == "gather":
+        source, target = s.steps[edge.source], s.steps[edge.target]
+        if target.kind == "gather":
             continue
 
-        given = s.types[edge.on] if edge.on is not None else s.gives(edge.source)
-        taken = s.takes(edge.target)
-        if s.steps[edge.target].map is not None:
-            yield from _map_edge(s, edge, given)
-        elif not assignable(given, taken):
-            yield Problem(
-                code="AF107",
-                what=f"`{edge.source}` gives `{_name(given)}` and `{edge.target}` takes `{_name(taken)}`",
-                where=s.edge(edge),
-                hint=_edge_hint(given, taken, edge),
-            )
+        given, is_list = (source.gives, source.map is not None) if edge.on is None else (edge.on, False)
+        types = given, is_list, target.takes, target.map is not None
+        if types in fitting:
+            continue
+
+        problems = list(_misfit(s, edge))
+        yield from problems
+        if not problems:
+            fitting.add(types)
+
+
+def _misfit(s: Subject, edge: EdgeSpec) -> Iterator[Problem]:
+    given = s.types[edge.on] if edge.on is not None else s.gives(edge.source)
+    taken = s.takes(edge.target)
+    if s.steps[edge.target].map is not None:
+        yield from _map_edge(s, edge, given)
+    elif not assignable(given, taken):
+        yield Problem(
+            code="AF107",
+            what=f"`{edge.source}` gives `{_name(given)}` and `{edge.target}` takes `{_name(taken)}`",
+            where=s.edge(edge),
+            hint=_edge_hint(given, taken, edge),
+        )
 
 
 def _edge_hint(given: Any, taken: Any, edge: EdgeSpec) -> str:
@@ -234,8 +262,10 @@ def _map_edge(s: Subject, edge: EdgeSpec, given: Any) -> Iterator[Problem]:
 
 def _reads_before_written(s: Subject) -> Iterator[Problem]:
     readers = [step for step in s.spec.steps if step.reads]
-    wanted = dict.fromkeys(name for step in readers for name in step.reads if name in s.steps)
-    before = ended_before(s, wanted) if readers else {}
+    if not readers:
+        return
+
+    known = ended(s, dict.fromkeys(name for step in readers for name in step.reads if name in s.steps))
     for step in readers:
         for name in step.reads:
             if (step.id, name) in s.unsure:
@@ -246,7 +276,7 @@ def _reads_before_written(s: Subject) -> Iterator[Problem]:
                     f"it reads `ctx.output({name})`, which is no step of this workflow",
                     "name a step of it",
                 )
-            elif name not in before.get(step.id, s.steps):
+            elif not known.has(step.id, name):
                 what = f"it reads `ctx.output({name})`, but `{name}` does not come first on every path"
                 hint = f"make each path to `{step.id}` pass `{name}`, or pass the value along the edges"
             else:
@@ -259,7 +289,7 @@ def _name(type_: Any) -> str:
     return short_name(type_name(type_))
 
 
-_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]|^\s*$")
+_NO_NAME = re.compile(r"[/#\[\]\x00-\x1f]")
 Check = Callable[[Subject], Iterator[Problem]]
 CHECKS: tuple[Check, ...] = (
     _nameless,

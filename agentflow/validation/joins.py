@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
+from operator import contains
 
 from agentflow.exceptions import Problem
 from agentflow.spec import EdgeSpec
 from agentflow.typeref import assignable, class_of, values
-from agentflow.validation.order import Net, Spot, condensed, net_of, together
+from agentflow.validation.alone import is_plain
+from agentflow.validation.order import Net, Spot, condensed, is_forking, is_settled, net_of, together
 from agentflow.validation.subject import Subject
 
 Slots = dict[int, list[EdgeSpec]]
@@ -16,21 +18,11 @@ Slots = dict[int, list[EdgeSpec]]
 
 def parallel(s: Subject) -> Iterator[Problem]:
     """Branches that run at the same time must meet in a gather, and only such branches can."""
-    if not any(len(edges) > 1 for edges in s.outgoing.values()):
+    if not _is_branching(s):
         return
 
-    net = net_of(s)
-    small = condensed(net)
-    found = together(small)
-    if not any(spot in others for spot, others in found.items()) and not any(
-        _never_complete(s, small, found)
-    ):
-        yield from _never_asked(s, set())
-        return
-
-    found = together(net)
-    yield from _meetings(s, {spot[0] for spot, others in found.items() if spot in others})
-    never = dict(_never_complete(s, net, found))
+    met, never = (set[str](), {}) if is_settled(s) else _found(s)
+    yield from _meetings(s, met)
     for id_, (one, other) in never.items():
         yield Problem(
             code="AF115",
@@ -40,6 +32,31 @@ def parallel(s: Subject) -> Iterator[Problem]:
         )
 
     yield from _never_asked(s, set(never))
+
+
+def _found(s: Subject) -> tuple[set[str], dict[str, tuple[str, str]]]:
+    """The steps that two values can be at, and the gathers that are never complete, with two branches of which only one comes."""
+    if not s.of_kind("gather") and not is_forking(s):
+        return set(), {}  # there is one value at any time
+
+    net = net_of(s)
+    small = condensed(net)
+    start, end = small.at((s.spec.start, -1)), small.at((s.spec.end, -1))
+    if len(s.leading) == len(s.steps) and is_plain(small, start, end):
+        return set(), {}
+
+    found = together(small)
+    if not any(map(contains, found.values(), found)) and not any(_never_complete(s, small, found)):
+        return set(), {}
+
+    # Where something is wrong, the net itself says where it begins.
+    found = together(net)
+    met = {spot[0] for spot, others in found.items() if spot in others}
+    return met, dict(_never_complete(s, net, found))
+
+
+def _is_branching(s: Subject) -> bool:
+    return any(len(targets) > 1 for targets in s.follow.values())
 
 
 def _meetings(s: Subject, met: set[str]) -> Iterator[Problem]:
@@ -68,7 +85,7 @@ def _never_complete(
 
 def _gathers(s: Subject) -> dict[str, Slots]:
     """The edges into each gather that can be reached in each of its slots; that others are not is said elsewhere."""
-    found: dict[str, Slots] = {id_: {} for id_, step in s.steps.items() if step.kind == "gather"}
+    found: dict[str, Slots] = {id_: {} for id_ in s.of_kind("gather")}
     for edge in s.spec.edges if found else ():
         if edge.target in found:
             found[edge.target].setdefault(edge.slot or 0, []).append(edge)
@@ -87,12 +104,12 @@ def _names(edges: list[EdgeSpec]) -> str:
 def never_asked(s: Subject) -> Iterator[Problem]:
     """Approvals behind what is never produced, where no join is in the way."""
     # With parallel branches, joins that are never complete count as well: `parallel` says these.
-    if not any(len(edges) > 1 for edges in s.outgoing.values()):
+    if not _is_branching(s):
         yield from _never_asked(s, set())
 
 
 def _never_asked(s: Subject, incomplete: set[str]) -> Iterator[Problem]:
-    asked = [id_ for id_, step in s.steps.items() if step.kind == "approval" and id_ in s.reached]
+    asked = [id_ for id_ in s.of_kind("approval") if id_ in s.reached]
     entered = _entered(s, incomplete) if asked else set[str]()
     for id_ in asked:
         if id_ not in entered:
@@ -126,7 +143,7 @@ def _entered(s: Subject, incomplete: set[str]) -> set[str]:
 
 def end_leads_on(s: Subject) -> Iterator[Problem]:
     """The end must have an output that no edge takes; else a run goes on until a loop's bound fails it."""
-    edges = s.outgoing[s.spec.end]
+    edges = [edge for edge in s.spec.edges if edge.source == s.spec.end]
     if any(edge.target not in s.leading for edge in edges):
         return  # said as a dead end
 

@@ -14,7 +14,7 @@ from agentflow.validation.subject import Subject
 
 def numbers(s: Subject) -> Iterator[Problem]:
     """The numbers of steps, edges and budgets."""
-    for step in s.spec.steps:
+    for step in filter(_is_limited, s.spec.steps):
         for part, is_wrong, what in _bad_numbers(step):
             if is_wrong:
                 yield Problem(
@@ -35,7 +35,13 @@ def numbers(s: Subject) -> Iterator[Problem]:
 
     yield from _bad_budget(s.spec.budget, partial(s.workflow, "budget"))
     for step in s.spec.steps:
-        yield from _bad_budget(step.budget, partial(s.where, step.id, "budget"))
+        if step.budget is not None:
+            yield from _bad_budget(step.budget, partial(s.where, step.id, "budget"))
+
+
+def _is_limited(step: StepSpec) -> bool:
+    """Whether there is any number in a step, beside its budget."""
+    return bool(step.options or step.timeout is not None or step.map is not None or step.retry is not None)
 
 
 def _bad_budget(budget: Budget | None, where: Callable[[str], str]) -> Iterator[Problem]:

@@ -36,6 +36,39 @@ class Net(NamedTuple):
         """The spot that stands for this one."""
         return self.head.get(spot, spot)
 
+    def leaving(self) -> dict[Spot, list[Move]]:
+        """The moves that empty each spot."""
+        leaving: dict[Spot, list[Move]] = {}
+        for move in self.moves:
+            for spot in move.empties:
+                leaving.setdefault(spot, []).append(move)
+
+        return leaving
+
+
+def is_settled(s: Subject) -> bool:
+    """Whether it is plain, without looking further, that no values meet and that each join is complete.
+
+    So it is where no output is told apart, nothing goes round, and one edge leads to each step and to each slot of each
+    gather: all of them are entered exactly once, and what leads to two of them does not pass one of the two.
+    """
+    if s.cased or not s.is_straight or len(s.reached) < len(s.steps):
+        return False
+
+    filled: dict[str, set[int]] = {id_: set() for id_ in s.of_kind("gather")}
+    for edge in s.spec.edges:
+        if edge.target in filled:
+            filled[edge.target].add(edge.slot or 0)
+
+    # Each step but the start is entered by an edge at least, and so is each slot.
+    least = len(s.steps) - 1 - len(filled) + sum(map(len, filled.values()))
+    return s.spec.start not in filled and len(s.spec.edges) == least
+
+
+def is_forking(s: Subject) -> bool:
+    """Whether an output may follow several edges at the same time."""
+    return any(len(way) > 1 for edges in s.outgoing.values() if len(edges) > 1 for way in _ways(edges))
+
 
 def net_of(s: Subject) -> Net:
     """The moves of a workflow, without chains of steps and without all but two of branches that are alike."""
@@ -57,11 +90,7 @@ def together(net: Net) -> dict[Spot, set[Spot]]:
     what is together with all that a move empties is together with all that it fills.
     """
     todo = [pair for move in net.moves for pair in combinations(move.fills, 2)]
-    leaving: dict[Spot, list[Move]] = {}
-    for move in net.moves:
-        for spot in move.empties:
-            leaving.setdefault(spot, []).append(move)
-
+    leaving = net.leaving()
     found: dict[Spot, set[Spot]] = {}
     while todo:
         pair = todo.pop()
@@ -207,8 +236,19 @@ def _onto(moves: Sequence[Move]) -> dict[Spot, Spot]:
     return onto
 
 
-def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str, set[str]]:
-    """For each step, those of `wanted` (all, where it is None) that ended before it on every path; a join needs all of its branches.
+class Ended(NamedTuple):
+    """What ended before what on every path: `known` is by step, a bit for each step of `bit`."""
+
+    known: dict[str, int]
+    bit: dict[str, int]
+
+    def has(self, step: str, name: str) -> bool:
+        """Whether `name` surely ended before `step`; so it is of a step that nothing leads to."""
+        return bool(self.known.get(step, -1) & self.bit.get(name, 0))
+
+
+def ended(s: Subject, wanted: Collection[str] | None = None) -> Ended:
+    """Which of the steps `wanted` (all, where it is None) ended before which on every path; a join needs all of its branches.
 
     The greatest solution of the equations over the edges, with sets of steps as bits of a number.
     """
@@ -229,4 +269,10 @@ def ended_before(s: Subject, wanted: Collection[str] | None = None) -> dict[str,
             known = reduce(or_, slots)
             settled, before[id_] = settled and known == before[id_], known
 
-    return {id_: {other for other in wanted if known & bit[other]} for id_, known in before.items()}
+    return Ended(before, bit)
+
+
+def ended_before(s: Subject) -> dict[str, set[str]]:
+    """For each step that the start leads to, those that ended before it on every path."""
+    known = ended(s)
+    return {id_: {other for other in known.bit if known.has(id_, other)} for id_ in known.known}

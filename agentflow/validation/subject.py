@@ -8,9 +8,9 @@ from functools import cached_property
 from types import GenericAlias
 from typing import Any
 
-from agentflow.digraph import reached
+from agentflow.digraph import ordered, reached
 from agentflow.places import Places
-from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
+from agentflow.spec import EdgeSpec, StepKind, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, short_name
 
 REJECTED = "agentflow.steps.approval:Rejected"
@@ -51,30 +51,65 @@ class Subject:
 
     @cached_property
     def outgoing(self) -> dict[str, list[EdgeSpec]]:
-        out: dict[str, list[EdgeSpec]] = {step.id: [] for step in self.spec.steps}
+        out: dict[str, list[EdgeSpec]] = {id_: [] for id_ in self.steps}
         for edge in self.spec.edges:
             out[edge.source].append(edge)
 
         return out
 
     @cached_property
+    def cased(self) -> Sequence[EdgeSpec]:
+        """The edges that only one case of an output follows."""
+        return [edge for edge in self.spec.edges if edge.on is not None]
+
+    @cached_property
     def follow(self) -> dict[str, list[str]]:
         """The steps that each step leads to."""
-        return {id_: [edge.target for edge in edges] for id_, edges in self.outgoing.items()}
+        follow: dict[str, list[str]] = {id_: [] for id_ in self.steps}
+        for edge in self.spec.edges:
+            follow[edge.source].append(edge.target)
+
+        return follow
+
+    @cached_property
+    def order(self) -> Sequence[str]:
+        """The steps, each after all that lead to it; fewer than there are, where some lead to themselves."""
+        return ordered(self.follow)
+
+    @cached_property
+    def is_straight(self) -> bool:
+        """Whether no step leads to itself, on whatever way."""
+        return len(self.order) == len(self.steps)
 
     @cached_property
     def reached(self) -> set[str]:
         """The steps that edges from the start lead to, and the start."""
-        return reached(self.follow, [self.spec.start])
+        if not self.is_straight:
+            return reached(self.follow, [self.spec.start])
+
+        found = {self.spec.start}
+        for step in self.order:
+            if step in found:
+                found.update(self.follow[step])
+
+        return found
 
     @cached_property
     def leading(self) -> set[str]:
         """The steps from which edges lead to the end, and the end."""
-        back: dict[str, list[str]] = {id_: [] for id_ in self.steps}
-        for edge in self.spec.edges:
-            back[edge.target].append(edge.source)
+        if not self.is_straight:
+            return reached(_turned(self.follow), [self.spec.end])
 
-        return reached(back, [self.spec.end])
+        found = {self.spec.end}
+        for step in reversed(self.order):
+            if not found.isdisjoint(self.follow[step]):
+                found.add(step)
+
+        return found
+
+    def of_kind(self, kind: StepKind) -> list[str]:
+        """The steps of a kind, in the order written."""
+        return [step.id for step in self.spec.steps if step.kind == kind]
 
     def is_produced(self, edge: EdgeSpec) -> bool:
         """Whether some output of the edge's source is of the edge's case."""
@@ -99,3 +134,13 @@ class Subject:
         spec = self.steps[step]
         taken = self.types[spec.takes]
         return GenericAlias(Sequence, (taken,)) if spec.map is not None else taken
+
+
+def _turned(follow: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The steps that lead to each step."""
+    back: dict[str, list[str]] = {id_: [] for id_ in follow}
+    for source, targets in follow.items():
+        for target in targets:
+            back[target].append(source)
+
+    return back

@@ -313,3 +313,11 @@ def test_an_option_outside_of_options() -> None:
     """An option that stands beside `options` is told where it belongs."""
     (problem,) = read(SOUND.replace("    kind: function\n", "    kind: function\n    max_calls: 3\n", 1))
     assert "under `options:`" in problem.hint
+
+
+@pytest.mark.parametrize("name", ["workflow", "steps", "edges"])
+def test_a_step_may_be_called_as_a_part_of_the_format_is(name: str) -> None:
+    """A step without a kind is told of, whatever its name, and so is what else is wrong with it."""
+    text = SOUND.replace("  two:\n    kind: function\n", "  two:\n    times: 1\n").replace("two", name, 2)
+
+    assert told(text.replace("to: two", f"to: {name}")) == ["AF160 11:3", "AF160 12:5"]
