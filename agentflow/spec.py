@@ -188,9 +188,10 @@ def _renamed(edge: dict[str, Any]) -> dict[str, Any]:
 
 def _compact(value: Any) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for f in fields(value):
-        item = getattr(value, f.name)
-        if item is None or item == () or item == {} or (item == f.default and f.name not in ("name", "id")):
+    kind: Any = type(value)
+    for name, default in _defaults(kind):
+        item = getattr(value, name)
+        if item is None or item == default or (not item and isinstance(item, tuple | Mapping)):
             continue
 
         if isinstance(item, tuple):
@@ -198,9 +199,15 @@ def _compact(value: Any) -> dict[str, Any]:
         elif isinstance(item, Retry | MapSpec | Budget):
             item = _compact(item)
 
-        data[f.name] = item
+        data[name] = item
 
     return data
+
+
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a part of a spec, each with its default, which is `MISSING` where there is none."""
+    return tuple((f.name, f.default) for f in fields(kind))
 
 
 def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> WorkflowSpec:

@@ -379,7 +379,7 @@ class Replayer(Runner):
         return phase != "running" and not (phase == "doubted" and attempt.said)
 
     def _begin_attempts(self) -> None:
-        launch, self.launch = self.launch, deque()
+        launch, self.launch = self.launch, []
         for activation in launch:
             events = self._by_step[activation.id].popleft()
             if not self._is_at_hand or not self._executes:

@@ -114,7 +114,7 @@ class Runner:
     ) -> None:
         self.program, self.journal, self.run_id = program, journal, run_id
         self.model, self.service, self.root = model, service, root or Path.cwd()
-        self.artifacts = artifacts or self.root / "traces" / "artifacts"
+        self._artifacts = artifacts
         self.shared: dict[str, Any] = dict(shared or {})
         self.files: dict[str, str] = {}
         self.contents = contents or {}
@@ -125,7 +125,6 @@ class Runner:
         self.clock = clock
         self.state: State = empty()
         self.account = Account(run_id, program.spec.budget, clock)
-        self.people = People(self)
         self.ask: Asker | None = None
         # How the run ends as soon as no call is under way any more.
         self.ending: tuple[str, ErrorInfo] | None = None
@@ -137,20 +136,18 @@ class Runner:
         self.scope = scope
         self.seq = 0
         self._inbox: deque[Draft] = deque()
-        self.launch: deque[Activation] = deque()
+        self.launch: list[Activation] = []
         self._tasks: dict[asyncio.Task[None], str] = {}
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self._limits: dict[str, asyncio.TimerHandle] = {}
         self._programs: dict[str, Program] = {"": program}
         self._wake = asyncio.Event()
-        self._lock = asyncio.Lock()
         self._stop: tuple[type[Event], dict[str, str]] | None = None
         self._driver: asyncio.Task[Any] | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
         self._is_timed = program.graph.is_timed
         self._is_immediate = bool(getattr(journal, "is_immediate", False))
-        self.making = threading.RLock()
         self._given = dict(self.shared)
         self.broken: Exception | None = None
 
@@ -190,6 +187,26 @@ class Runner:
     def recorder_of(self, activation: Activation) -> StepRecorder:
         """What the code of a step gets to record its work with."""
         return StepRecorder(self, activation)
+
+    # What most runs do without, and costs them to make.
+    @cached_property
+    def people(self) -> People:
+        """Who is asked, and what for."""
+        return People(self)
+
+    @cached_property
+    def making(self) -> threading.RLock:
+        """Held while an object is made that steps share."""
+        return threading.RLock()
+
+    @cached_property
+    def _lock(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that files of runs are kept in."""
+        return self._artifacts or self.root / "traces" / "artifacts"
 
     @cached_property
     def waivers(self) -> Waivers:
@@ -309,7 +326,12 @@ class Runner:
         self.account.work(goes_on=True)
         self._watch_time()
         try:
-            await self._until_done()
+            try:
+                self._looping = True
+                await self._loop()
+            finally:
+                # From here on things are tidied up, which must not be cut off.
+                self._looping = False
         except asyncio.CancelledError:
             await self._stopped()
         finally:
@@ -331,14 +353,6 @@ class Runner:
         # Time in which nobody worked is not counted, so there may be some left.
         del self._limits[visit]
         self._watch_time()
-
-    async def _until_done(self) -> None:
-        self._looping = True
-        try:
-            await self._loop()
-        finally:
-            # From here on things are tidied up, which must not be cut off.
-            self._looping = False
 
     async def _loop(self) -> None:
         while True:
@@ -363,13 +377,17 @@ class Runner:
 
     async def _launch(self) -> bool:
         """Begin what is to be done; whether it was done at once, inside of the driver."""
-        launch = self.launch
+        launch, self.launch = self.launch[:AT_ONCE], self.launch[AT_ONCE:]
         if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
-            await self._execute_inline(launch.popleft())
+            self._inline = True
+            try:
+                await execute(self, launch[0])
+            finally:
+                self._inline = False
+
             return True
 
-        for _ in range(min(AT_ONCE, len(launch))):
-            activation = launch.popleft()
+        for activation in launch:
             if activation.id not in self.state.active:
                 continue
 
@@ -381,10 +399,10 @@ class Runner:
             (step, error), self.ending = self.ending, None
             self.post(RunFailed, step=step, error=error)
 
-        if launch:
+        if self.launch:
             await asyncio.sleep(0)
 
-        return bool(launch)
+        return bool(self.launch)
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""
@@ -432,13 +450,6 @@ class Runner:
             # Somebody answered at the last moment.
             self.post(RunResumed, model=self.model, version=VERSION, service=self.service)
             self._inbox += answers
-
-    async def _execute_inline(self, activation: Activation) -> None:
-        self._inline = True
-        try:
-            await execute(self, activation)
-        finally:
-            self._inline = False
 
     def refuse_inline(self, activation: Activation) -> None:
         """Raise where a step that is about to wait would keep the driver from all else: its code did not show that it asks."""
@@ -619,7 +630,8 @@ class Runner:
         for task in tasks:
             task.cancel()
 
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _clean_up(self) -> None:
         await self._cancel_tasks()
