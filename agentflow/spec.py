@@ -81,7 +81,7 @@ class StepSpec:
     map: MapSpec | None = None
     budget: Budget | None = None
     reads: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict)
     workflow: WorkflowSpec | None = None
 
 
@@ -188,7 +188,8 @@ def _renamed(edge: dict[str, Any]) -> dict[str, Any]:
 
 def _compact(value: Any) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for name, default in _defaults(type(value)):
+    kind: Any = type(value)
+    for name, default in _defaults(kind):
         item = getattr(value, name)
         if item is None or item == default or (not item and isinstance(item, tuple | Mapping)):
             continue

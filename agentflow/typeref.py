@@ -148,7 +148,7 @@ def _generic(type_: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def _class_name(type_: Any) -> str:
     module = getattr(type_, "__module__", "builtins")
-    name = getattr(type_, "__qualname__", str(type_))
+    name = getattr(type_, "__qualname__", None) or str(type_)
     return name if module == "builtins" else f"{module}:{name}"
 
 
