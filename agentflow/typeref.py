@@ -41,6 +41,9 @@ def _kept(function: Callable[..., S]) -> Callable[..., S]:
 
 def cases(type_: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself alone."""
+    if type(type_) is type:
+        return (type_,)
+
     type_ = plain(type_)
     if hasattr(type_, "__value__"):  # an alias: `type Name = A | B`
         return cases(type_.__value__)
@@ -94,6 +97,9 @@ def _is_typed_dict(type_: Any) -> bool:
 
 def class_of(type_: Any) -> type | None:
     """The class that values of `type_` have; None where anything may come (Any, a protocol, a type variable)."""
+    if type(type_) is type:
+        return type_
+
     type_ = _concrete(type_)
     if _is_typed_dict(type_):
         return dict
