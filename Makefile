@@ -65,11 +65,8 @@ check: $(VENV)/ready ## format, lint, types, layers, workflows
 	$(BIN)/lint-imports
 	$(BIN)/agentflow check
 
-bench: setup $(VENV)/media ## what the engine, the planner and the index cost
-	$(BIN)/python tests/benchmarks/engine_cost.py
-	$(BIN)/python tests/benchmarks/planner_accuracy.py tests/models/planner_heldout.jsonl
-	for name in check_cost durable_cost replay_cost audit_cost delivery reading_cost file_search handbook_search sandbox_cost \
-	  web_cost actions_cost media; do $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
+bench: setup $(VENV)/media ## what all costs: make bench [ONLY=W1,W5,holding] [QUICK=1] [JSON=figures.json]
+	$(BIN)/python -m tests.benchmarks $(if $(ONLY),--only "$(ONLY)") $(if $(QUICK),--quick) $(if $(JSON),--json $(JSON))
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) $(RECEIVER) dist build traces/*.db traces/*.db-* traces/artifacts traces/index

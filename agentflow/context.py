@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,14 +200,19 @@ def current() -> Context | None:
     return _current.get()
 
 
-@contextmanager
-def entered(context: Context) -> Generator[None, None, None]:
+class entered:  # noqa: N801 - used like a function; a generator would cost a step five times as much
     """Make `context` the current one for what runs inside."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+
+    __slots__ = ("_before", "_context")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        self._before = _current.set(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)
 
 
 @asynccontextmanager
@@ -216,7 +221,7 @@ async def operation(
 ) -> AsyncGenerator[Operation, None]:
     """Record a piece of work as an operation of the current step; outside of a run it only runs.
 
-    `request` is what was asked (JSON-able or a dataclass); set `.result`, `.usage` and `.attributes` inside.
+    `request` is what was asked (JSON-able, a dataclass or a payload); set `.result`, `.usage` and `.attributes` inside.
     Keys of `attributes` are snake_case names that tracing maps to span attributes. What is inside is done again when the
     step is; a call that must not be made again goes through `effect`.
     """

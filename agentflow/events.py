@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from json.encoder import encode_basestring
 from typing import Any, ClassVar, Literal, cast
 
 from agentflow.exceptions import JournalDamaged, JournalVersion
@@ -45,11 +47,8 @@ class Payload:
             if self.parts is not None:
                 self._json = b"[" + b",".join(part.json for part in self.parts) + b"]"
             else:
-                # pydantic is loaded only where a value has to be written.
-                from pydantic_core import to_json
-
                 # What is written down holds no secret, whoever put one into the value.
-                self._json = redact_bytes(to_json(self._value))
+                self._json = redact_bytes(_to_json()(self._value))
 
         return self._json
 
@@ -99,6 +98,14 @@ class Payload:
         return f"Payload({self.json[:80].decode(errors='replace')})"
 
 
+@cache
+def _to_json() -> Callable[[Any], bytes]:
+    # pydantic is loaded only where a value has to be written.
+    from pydantic_core import to_json
+
+    return to_json
+
+
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 
@@ -106,7 +113,7 @@ def _compact_json(value: Json) -> bytes:
     if type(value) is int:  # most fields are whole numbers or text, which need no encoder
         return b"%d" % value
 
-    text = redact(_write(value))
+    text = redact(encode_basestring(value) if type(value) is str else _write(value))
     # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
     return text.encode(errors="backslashreplace")
 
@@ -417,10 +424,19 @@ EVENTS: dict[str, type[Event]] = {
         ArtifactKept,
     )
 }
-_FIELDS = {kind: tuple(f.name for f in fields(kind)) for kind in EVENTS.values()}
-_DEFAULTS = {
-    kind: {f.name: f.default for f in fields(kind) if f.default is not MISSING} for kind in EVENTS.values()
-}
+_REQUIRED = object()
+
+
+def _plan(kind: type[Event]) -> tuple[bytes, tuple[tuple[str, bytes, Any], ...]]:
+    """How an event of this kind is written: what it begins with, and each field with its key and its default."""
+    known = tuple(
+        (f.name, f',"{f.name}":'.encode(), _REQUIRED if f.default is MISSING else f.default)
+        for f in fields(kind)
+    )
+    return f'{{"type":"{kind.type}"'.encode(), known
+
+
+_PLANS = {kind: _plan(kind) for kind in EVENTS.values()}
 
 
 def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
@@ -428,26 +444,25 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
 
     `keep` may take the JSON of a payload and give a shorter one that stands for it.
     """
-    kind = type(event)
-    optional = _DEFAULTS[kind]
-    parts = [f'"type":"{kind.type}"'.encode()]
-    for name in _FIELDS[kind]:
+    begin, known = _PLANS[type(event)]
+    parts = [begin]
+    for name, key, default in known:
         value = getattr(event, name)
-        if name in optional and (value is None or value is optional[name] or value == ""):
+        if value is default or (default is not _REQUIRED and (value is None or value == "")):
             continue
 
+        parts.append(key)
         if isinstance(value, Payload):
-            raw = keep(value.json) if keep is not None else value.json
+            parts.append(keep(value.json) if keep is not None else value.json)
         else:
-            raw = _encode_value(value)
+            parts.append(_encode_value(value))
 
-        parts.append(f'"{name}":'.encode() + raw)
-
-    return b"{" + b",".join(parts) + b"}"
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 def _encode_value(value: Any) -> bytes:
-    if isinstance(value, ErrorInfo):
+    if type(value) is ErrorInfo:
         value = {name: text for name in ErrorInfo.__slots__ if (text := getattr(value, name))}
 
     return _compact_json(value)

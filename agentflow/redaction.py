@@ -27,7 +27,8 @@ _NOT_AFTER = r"(?![A-Za-z0-9_-])"
 class Rule:
     """What is replaced by `[name]`: where `pattern` matches and `holds` says yes to it; of named `secret` groups only those.
 
-    Without one of its `hints`, which are in small letters, or its `sign` the pattern need not be looked for.
+    Without one of its `hints`, which are in small letters, and its `sign` the pattern need not be looked for: not in the text,
+    and where that is JSON, not in what it says.
     """
 
     name: str
@@ -38,10 +39,8 @@ class Rule:
 
     def may_match(self, text: str, small: str) -> bool:
         """Whether the pattern may be in `text`, which is `small` in small letters."""
-        if self.sign is not None:
-            return self.sign.search(text) is not None
-
-        return not self.hints or any(hint in small for hint in self.hints)
+        is_hinted = not self.hints or any(hint in small for hint in self.hints)
+        return is_hinted and (self.sign is None or self.sign.search(text) is not None)
 
     def __call__(self, text: str) -> str:
         return self.pattern.sub(self._replaced, text)
@@ -82,8 +81,9 @@ def _is_iban(text: str) -> bool:
     return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
 
-def _rule(name: str, hints: str, pattern: str) -> Rule:
-    return Rule(name=name, pattern=re.compile(pattern), hints=tuple(hints.split()))
+def _rule(name: str, hints: str, pattern: str, sign: str = "") -> Rule:
+    seen = re.compile(sign) if sign else None
+    return Rule(name=name, pattern=re.compile(pattern), hints=tuple(hints.split()), sign=seen)
 
 
 def _number(name: str, sign: str, pattern: str, holds: Callable[[str], bool]) -> Rule:
@@ -140,6 +140,8 @@ RULES: tuple[Rule, ...] = (
         "passw passphrase pwd api_key api-key apikey private_key private-key privatekey secret token",
         rf"(?i:(?:{_TELLING}))['\"]?\s{{0,4}}[=:]\s{{0,4}}['\"]?"
         rf"(?P<secret>[^\s'\"&,;\[\]{{}}<>]{{{_SHORTEST},256}})",
+        # Counts of tokens are in every trace.
+        sign=rf"(?i:{_TELLING})",
     ),
     _rule("key", _KEY_HINTS, f"{_NOT_BEFORE}(?:{_KEYS}){_NOT_AFTER}"),
     _rule(
@@ -156,7 +158,8 @@ RULES: tuple[Rule, ...] = (
     # Numbers that begin with 1, as times since 1970 do, are no cards.
     _number(
         "card",
-        r"\d{4}[ -]?\d{4}",
+        # In JSON any letter may stand before it as an escape. It is looked for from its first digit on, which is quicker.
+        r"[2-6](?:(?<![A-Za-z0-9.].)|(?<=\\[nrtbfv].)|(?<=\\u[0-9A-Fa-f]{4}.))\d{3}(?:[ -]?\d){9}",
         rf"(?:(?<![A-Za-z0-9.])|{_ESCAPED})[2-6]\d{{3}}(?:[ -]?\d){{9,21}}(?![A-Za-z0-9])",
         _is_card,
     ),
@@ -164,6 +167,12 @@ RULES: tuple[Rule, ...] = (
 # What may be written in another way: as an escape of JSON, or in an address.
 _WRITTEN = re.compile(r"\\u00|%[0-9A-Fa-f]{2}")
 _GAPS = re.compile(r"([\s\"'<>]+)")
+
+
+@lru_cache(4096)
+def _tells(name: str) -> bool:
+    """Whether the name says that what stands under it is a secret."""
+    return _TELLS.search(name) is not None
 
 
 def _may_match(text: str) -> bool:
@@ -217,7 +226,7 @@ class Redactor:
     def named(self, name: str, value: Any) -> Any:
         """What stands under a name, which may be what says that it is a password."""
         cleaned = self.within(value)
-        if not isinstance(cleaned, str) or cleaned != value or _TELLS.search(name) is None:
+        if not isinstance(cleaned, str) or cleaned != value or not _tells(name):
             return cleaned
 
         return "[password]" if len(cleaned) >= _SHORTEST and " " not in cleaned else cleaned

@@ -120,6 +120,11 @@ def redact(text: str) -> str:
     return text if pattern is None else pattern.sub(lambda match: f"[secret {_known[match[0]]}]", text)
 
 
+def edition() -> object:
+    """What is another one whenever more secrets are known than before: what was redacted until then may hold them."""
+    return _pattern
+
+
 def has_secrets() -> bool:
     """Whether any secret is known, and so could have to be hidden."""
     return _pattern is not None

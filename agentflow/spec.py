@@ -300,18 +300,25 @@ def _load_part(kind: type[S], value: Any, name: str, where: str) -> S | None:
     return None if value is None else _load(kind, _mapping(value, name, where), f"{where}, {name}")
 
 
+@cache
+def _fields_of(kind: type[Any]) -> dict[str, str]:
+    """The fields of a part of a definition, each with its annotation."""
+    return {f.name: str(f.type) for f in fields(kind)}
+
+
 def _load(kind: type[S], data: Mapping[str, Any], where: str) -> S:
-    if unknown := sorted(set(data) - {f.name for f in fields(cast("Any", kind))}):
+    known = _fields_of(cast("Any", kind))
+    if unknown := sorted(set(data) - known.keys()):
         raise ProjectError(
             f"{where}: unknown {', '.join(f'`{name}`' for name in unknown)}",
-            hint=f"known are: {', '.join(f.name for f in fields(cast('Any', kind)))}",
+            hint=f"known are: {', '.join(known)}",
         )
 
-    for f in fields(cast("Any", kind)):
-        allowed = _ALLOWED.get(str(f.type))
-        value = data.get(f.name)
-        if allowed and f.name in data and (isinstance(value, bool) or not isinstance(value, allowed)):
-            raise ProjectError(f"{where}: `{f.name}` is {value!r}", hint=f"it is of type `{f.type}`")
+    for name, type_ in known.items():
+        allowed = _ALLOWED.get(type_)
+        value = data.get(name)
+        if allowed and name in data and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise ProjectError(f"{where}: `{name}` is {value!r}", hint=f"it is of type `{type_}`")
 
     try:
         return kind(**data)

@@ -234,6 +234,9 @@ class CrashingJournal:
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
         return await self.inner.claim(run, owner, until)
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        return await self.inner.renew(leases, until)
+
     async def release(self, run: str, owner: str) -> None:
         await self.inner.release(run, owner)
 
@@ -242,6 +245,9 @@ class CrashingJournal:
 
     async def send(self, run: str, body: Any) -> int:
         return await self.inner.send(run, body)
+
+    async def requested(self) -> Collection[str]:
+        return await self.inner.requested()
 
     async def requests(self, run: str) -> list[Request]:
         return await self.inner.requests(run)

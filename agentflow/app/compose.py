@@ -23,7 +23,7 @@ from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal
 from agentflow.journal.memory import MemoryJournal
-from agentflow.spec import WorkflowSpec, steps_in
+from agentflow.spec import steps_in
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
 
@@ -68,8 +68,8 @@ def compile_workflow(workflow: Workflow[Any, Any]) -> Program:
 
 
 def new_run_id(name: str) -> str:
-    """A name for a run that sorts by time and reads well: `research-261123-081530-4f2a`."""
-    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    """A name for a run that sorts by time and reads well: `research-261123-081530-4f2a91c0`."""
+    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
 def check_run_id(run_id: str | None) -> str | None:
@@ -106,10 +106,23 @@ def run(
         VERSION,
         dict(attributes or {}),
         workflow.data,
-        bound_data(workflow.bound),
+        bound_of(workflow),
         nonce=secrets.token_hex(8),
     )
-    return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
+    lease = Lease(runner.journal, runner.run_id, is_private=settings.journal is None)
+    return handle_of(workflow, runner, settings, lease)
+
+
+_bounds: WeakKeyDictionary[Workflow[Any, Any], dict[str, Any]] = WeakKeyDictionary()
+
+
+def bound_of(workflow: Workflow[Any, Any]) -> dict[str, Any]:
+    """The bound of a workflow as it stands on the record of its runs; made once for each workflow."""
+    known = _bounds.get(workflow)
+    if known is None:
+        known = _bounds[workflow] = bound_data(workflow.bound)
+
+    return known
 
 
 def bound_data(bound: Bound) -> dict[str, Any]:
@@ -177,7 +190,7 @@ def _pool_with(settings: Settings) -> Any:
 
 def refuse_unpriced(workflow: Workflow[Any, Any], settings: Settings) -> None:
     """Raise `ProjectError` where money is bounded and the price of a model is not known: that bound could not be held."""
-    if not _bounds_money(workflow.spec):
+    if not compile_workflow(workflow).graph.is_priced:
         return
 
     from agentflow.models.pricing import is_priced  # loads the price list
@@ -189,10 +202,3 @@ def refuse_unpriced(workflow: Workflow[Any, Any], settings: Settings) -> None:
                 f"workflow `{workflow.name}` has a budget in usd, and the price of `{model}` is not known",
                 hint=price_hint(model),
             )
-
-
-def _bounds_money(spec: WorkflowSpec) -> bool:
-    steps = [step for _, step in steps_in(spec)]
-    inner = [step.workflow.budget for step in steps if step.workflow is not None]
-    budgets = (spec.budget, *inner, *(step.budget for step in steps))
-    return any(budget is not None and budget.usd is not None for budget in budgets)

@@ -17,7 +17,6 @@ from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
 from agentflow.events import CHAIN, Event, Verdict, chain_of
 from agentflow.exceptions import HeadsUnusable
-from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
 Approver = Callable[[Pending], Awaitable[Decision | None]]
@@ -115,13 +114,24 @@ class Run(Generic[T]):
         await self._lease.give_back()
 
     async def _drive(self) -> Result[T]:
+        if self._lease.is_private:
+            return await self._result(await self.runner.drive())
+
         async with self._lease.kept(self.runner):
-            if self.runner.history:
+            if self.runner.history and self._heads is not None:
                 # As it was found: what was added since it was let go is told apart by this.
                 self._keep_head(await self.runner.journal.head(self.id), self.runner.history[-1].seq)
 
             state = await self.runner.drive()
             return await self._result(state)
+
+    async def _head(self) -> Callable[[], str]:
+        later: Callable[[str], Callable[[], str]] | None = getattr(self.runner.journal, "head_later", None)
+        if later is not None:
+            return later(self.id)
+
+        head = await self.runner.journal.head(self.id)
+        return lambda: head
 
     def _keep_head(self, head: str, count: int) -> str:
         """Have the head kept where that is wanted; says what became of it, as a run is not to end for that."""
@@ -156,7 +166,7 @@ class Run(Generic[T]):
 
     async def _result(self, state: State) -> Result[T]:
         output = state.output.value(self.runner.program.gives) if state.output is not None else None
-        head = await self.runner.journal.head(self.id)
+        find_head = await self._head()
         return Result(
             run_id=self.id,
             status=state.status,
@@ -164,9 +174,8 @@ class Run(Generic[T]):
             error=state.error,
             step=self.runner.failed_step,
             usage=self.runner.ledger.used(),
-            trace_id=hex_trace_id(self.id),
-            head=head,
-            kept=self._keep_head(head, self.runner.seq),
+            find_head=find_head,
+            kept=self._keep_head(find_head(), self.runner.seq) if self._heads is not None else "",
             seconds=time.monotonic() - self._started,
             pending=tuple(pending_of(w) for w in self.runner.waiting()) if state.status == "waiting" else (),
             cause=self.runner.causes.get(self.runner.failed_step),

@@ -16,15 +16,19 @@ def coerce_input(workflow: Workflow[Any, Any], value: Any) -> Any:
     """`value` as what the workflow takes; raises `InputInvalid` that names each field, what it wants and what came."""
     from pydantic import ValidationError
 
-    wanted = f"it takes `{short_name(type_name(workflow.takes))}`{_shape(workflow.takes)}"
     if unknown := _unknown_fields(workflow.takes, value):
-        raise InputInvalid(f"workflow `{workflow.name}`", unknown, hint=wanted)
+        raise _refused(workflow, unknown)
 
     try:
         return adapter(workflow.takes).validate_python(value)
     except ValidationError as error:
         details = [_fault(e) for e in error.errors()]
-        raise InputInvalid(f"workflow `{workflow.name}`", details, hint=wanted) from None
+        raise _refused(workflow, details) from None
+
+
+def _refused(workflow: Workflow[Any, Any], details: list[str]) -> InputInvalid:
+    wanted = f"it takes `{short_name(type_name(workflow.takes))}`{_shape(workflow.takes)}"
+    return InputInvalid(f"workflow `{workflow.name}`", details, hint=wanted)
 
 
 def _unknown_fields(type_: Any, value: Any) -> list[str]:

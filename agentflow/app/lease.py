@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property
 
 from agentflow.app.requests import act
+from agentflow.app.watch import stands_until, watching
 from agentflow.engine.runner import Runner
-from agentflow.exceptions import AgentflowError, JournalConflict, JournalDamaged, JournalError, RunBusy
+from agentflow.exceptions import AgentflowError, JournalConflict, JournalError, RunBusy
 from agentflow.journal import Journal
+from agentflow.journal import Lease as Held
 from agentflow.journal.owner import describe, new_owner
-
-# Seconds: how long a lease stands without a sign of life, how often one is given, how often requests are looked for.
-STANDS, BEAT, POLL = 30.0, 10.0, 0.25
 
 
 class Lease:
-    """The right to drive one run."""
+    """The right to drive one run; nobody else asks anything of one whose journal `is_private`."""
 
-    def __init__(self, journal: Journal, run_id: str) -> None:
-        self._journal, self._run_id = journal, run_id
-        self.owner = new_owner()
+    def __init__(self, journal: Journal, run_id: str, *, is_private: bool = False) -> None:
+        self.journal, self.run_id, self.is_private = journal, run_id, is_private
         self._is_held = False
         self._stopping: list[int] = []
 
+    @cached_property
+    def owner(self) -> str:
+        """Who holds it."""
+        return new_owner()
+
     async def take(self) -> None:
         """Make the run ours; raises `RunBusy` where another process drives it."""
-        holder = await self._journal.claim(self._run_id, self.owner, _until())
+        holder = await self.journal.claim(self.run_id, self.owner, stands_until())
         if holder is not None:
             raise RunBusy(
-                f"run `{self._run_id}` is driven by {describe(holder.owner)}",
-                hint=f"wait for it, or stop it: agentflow cancel {self._run_id}",
+                f"run `{self.run_id}` is driven by {describe(holder.owner)}",
+                hint=f"wait for it, or stop it: agentflow cancel {self.run_id}",
             )
 
         self._is_held = True
@@ -42,7 +44,7 @@ class Lease:
         if self._is_held:
             self._is_held = False
             with suppress(JournalError):
-                await self._journal.release(self._run_id, self.owner)
+                await self.journal.release(self.run_id, self.owner)
 
     @asynccontextmanager
     async def kept(self, runner: Runner) -> AsyncGenerator[None, None]:
@@ -51,35 +53,26 @@ class Lease:
             await self.take()
 
         # What was left for a run that nobody drove is done first.
-        await self._look(runner)
-        keeping = asyncio.create_task(self._keep(runner))
+        with suppress(JournalError):
+            if self.run_id in await self.journal.requested():
+                await self.look(runner)
+
+        watch = watching(self.journal)
+        watch.add(self, runner)
         try:
             yield
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            await watch.remove(self)
             with suppress(JournalError):
                 for request in self._stopping:
-                    await self._journal.take(self._run_id, request)
+                    await self.journal.take(self.run_id, request)
 
             await self.give_back()
 
-    async def _keep(self, runner: Runner) -> None:
-        beaten = time.monotonic()
-        while True:
-            await asyncio.sleep(POLL)
-            # A journal that is full or locked for a moment is the next append's to say, or not.
-            with suppress(JournalError):
-                if time.monotonic() - beaten >= BEAT:
-                    await self._beat(runner)
-                    beaten = time.monotonic()
-
-            await self._look(runner)
-
-    async def _look(self, runner: Runner) -> None:
+    async def look(self, runner: Runner) -> None:
         """Do what others ask."""
         with suppress(JournalError):
-            for request in await self._journal.requests(self._run_id):
+            for request in await self.journal.requests(self.run_id):
                 if request.id in self._stopping:
                     continue
 
@@ -92,23 +85,11 @@ class Lease:
                     self._stopping.append(request.id)
                 else:
                     await runner.commit()
-                    await self._journal.take(self._run_id, request.id)
+                    await self.journal.take(self.run_id, request.id)
 
-    async def _beat(self, runner: Runner) -> None:
-        try:
-            holder = await self._journal.claim(self._run_id, self.owner, _until())
-        except JournalDamaged as error:
-            runner.give_up(error)
-            return
-
-        if holder is not None:
-            self._is_held = False
-            runner.give_up(
-                JournalConflict(
-                    f"run `{self._run_id}` was taken over by {describe(holder.owner)}: this one stops"
-                )
-            )
-
-
-def _until() -> int:
-    return time.time_ns() + int(STANDS * 1e9)
+    def lost(self, runner: Runner, holder: Held) -> None:
+        """Stop, as another process drives the run now."""
+        self._is_held = False
+        runner.give_up(
+            JournalConflict(f"run `{self.run_id}` was taken over by {describe(holder.owner)}: this one stops")
+        )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from agentflow import exceptions
 from agentflow.engine.people import Waiting
 from agentflow.events import ErrorInfo
 from agentflow.exceptions import RunError, StepFailed
+from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ def pending_of(waiting: Waiting) -> Pending:
 class Result(Generic[T]):
     """How a run stands: `status` is done, failed, rejected, cancelled, interrupted or waiting.
 
-    `kept` says whether its head was kept beside the journal, where that was asked for.
+    `kept` says whether its head was kept beside the journal, where that was asked for. `find_head` gives the head: a run that
+    is kept in memory is hashed only if somebody asks.
     """
 
     run_id: str
@@ -68,12 +70,21 @@ class Result(Generic[T]):
     error: ErrorInfo | None
     step: str
     usage: Mapping[str, Any]
-    trace_id: str
-    head: str
+    find_head: Callable[[], str] = field(repr=False, compare=False)
     seconds: float
     pending: Sequence[Pending] = ()
     cause: BaseException | None = None
     kept: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the run's trace, as Jaeger shows it."""
+        return hex_trace_id(self.run_id)
+
+    @property
+    def head(self) -> str:
+        """The hash of the run's last event, which stands for all of them."""
+        return self.find_head()
 
     def unwrap(self) -> T:
         """The output; raises what ended the run where it has none."""

@@ -48,29 +48,29 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
     """Post the event that a command asks for, or put it where the drive finds it."""
     match command:
         case Begin(activation):
-            runner.post(StepStarted, step=activation.id, attempt=activation.attempt + 1)
+            runner.follow(StepStarted, step=activation.id, attempt=activation.attempt + 1)
         case Execute(activation):
             runner.launch.append(activation)
         case Complete(activation, output):
-            runner.post(StepFinished, step=activation.id, case=_case(runner, activation, output))
+            runner.follow(StepFinished, step=activation.id, case=_case(runner, activation, output))
         case End(output):
-            runner.post(RunFinished, output=output)
+            runner.follow(RunFinished, output=output)
         case Fail(step, error):
             _fail(runner, step, error)
         case Expand(activation):
             _expand(runner, activation)
         case Sleep(activation, wait, since):
-            runner.post(TimerSet, step=activation.id, due=(since or runner.clock()) + wait)
+            runner.follow(TimerSet, step=activation.id, due=(since or runner.clock()) + wait)
         case Watch(activation):
             _watch(runner, activation)
         case Ask(activation):
             digest = subject_digest(activation.input.json)
             prompt = str(activation.node.options.get("prompt", ""))
-            runner.post(ApprovalAsked, step=activation.id, digest=digest, prompt=prompt)
+            runner.follow(ApprovalAsked, step=activation.id, digest=digest, prompt=prompt)
         case Tell(activation, question):
             runner.people.tell(activation.id, question)
         case Doubted(activation, doubt):
-            runner.post(OperationDoubted, step=activation.id, operation=doubt.operation, name=doubt.name)
+            runner.follow(OperationDoubted, step=activation.id, operation=doubt.operation, name=doubt.name)
         case Refuse(activation, by, comment):
             _refuse(runner, activation, by, comment)
 
@@ -78,7 +78,7 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
 def _fail(runner: Runner, step: str, error: ErrorInfo) -> None:
     """End the run; where only a budget is used up, what was paid for already comes to its end first."""
     if error.kind != "BudgetExhausted":
-        runner.post(RunFailed, step=step, error=error)
+        runner.follow(RunFailed, step=step, error=error)
         return
 
     runner.account.is_closed = True
@@ -91,12 +91,12 @@ def _expand(runner: Runner, activation: Activation) -> None:
         count = len(activation.input.items())
     except TypeError:
         what = f"`{activation.node.id}` maps over a list and was given `{activation.input!r}`"
-        runner.post(
+        runner.follow(
             StepFailed, step=activation.id, error=ErrorInfo(kind="TypeError", message=what), final=True
         )
         return
 
-    runner.post(MapExpanded, step=activation.id, count=count)
+    runner.follow(MapExpanded, step=activation.id, count=count)
 
 
 def _watch(runner: Runner, activation: Activation) -> None:
@@ -111,11 +111,11 @@ def _watch(runner: Runner, activation: Activation) -> None:
 def _refuse(runner: Runner, activation: Activation, by: str, comment: str) -> None:
     if activation.item is None and any(out.on == REJECTED for out in activation.node.by_case):
         output = Payload(Rejected(by=by, comment=comment))
-        runner.post(StepFinished, step=activation.id, output=output, case=REJECTED)
+        runner.follow(StepFinished, step=activation.id, output=output, case=REJECTED)
         return
 
     what = f"`{activation.node.id}` was refused by {by}" + (f": {comment}" if comment else "")
-    runner.post(RunFailed, step=activation.id, error=ErrorInfo(kind="RunRejected", message=what))
+    runner.follow(RunFailed, step=activation.id, error=ErrorInfo(kind="RunRejected", message=what))
 
 
 def _case(runner: Runner, activation: Activation, output: Payload) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Errors that another attempt cannot mend.
 FINAL = ("BudgetExhausted", "OutputInvalid", "ModelCannot", "DefinitionError", "MissingExtra")
 
+NO_SCOPE = nullcontext()
+
 
 async def execute(runner: Runner, activation: Activation) -> None:
     """Do the work of an activation; how it ended is posted as an event."""
@@ -40,8 +43,12 @@ async def execute(runner: Runner, activation: Activation) -> None:
         mark=runner.mark,
     )
     try:
-        with entered(context), runner.scope(activation.id, attempt) if runner.scope else nullcontext():
-            result = await _call(work, activation.input.value(work.takes), context, recorder)
+        with entered(context), runner.scope(activation.id, attempt) if runner.scope else NO_SCOPE:
+            value = activation.input.value(work.takes)
+            if work.timeout is None:
+                result = await work.execute(value, context)
+            else:
+                result = await _within(work.timeout, work.execute(value, context), recorder)
     except asyncio.CancelledError as error:
         if _is_being_cancelled():
             raise
@@ -83,19 +90,16 @@ def _ended(runner: Runner, activation: Activation, work: Work, result: Any) -> N
     runner.post(StepFinished, step=activation.id, output=output, case=case)
 
 
-async def _call(work: Work, value: Any, context: Context, recorder: StepRecorder) -> Any:
-    if work.timeout is None:
-        return await work.execute(value, context)
-
-    limit = recorder.limit = asyncio.timeout(work.timeout)
+async def _within(seconds: float, work: Awaitable[Any], recorder: StepRecorder) -> Any:
+    limit = recorder.limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await work.execute(value, context)
+            return await work
     except TimeoutError:
         if not limit.expired():
             raise
 
-        raise StepTimeout(f"it took longer than its {work.timeout:g} s") from None
+        raise StepTimeout(f"it took longer than its {seconds:g} s") from None
 
 
 def _failed(runner: Runner, activation: Activation, error: BaseException, *, kind: str = "") -> None:

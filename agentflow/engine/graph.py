@@ -51,8 +51,9 @@ class Graph:
     start: int
     end: int
     budget: Budget | None
-    # Whether a budget here, or in a sub-workflow, limits time.
+    # Whether a budget here, or in a sub-workflow, limits time; or money.
     is_timed: bool
+    is_priced: bool
 
 
 def compile_graph(spec: WorkflowSpec) -> Graph:
@@ -67,10 +68,17 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
             slots[target] = max(slots[target], edge.slot + 1)
 
     nodes = tuple(_node(i, step, outgoing[i], slots[i], place) for i, step in enumerate(spec.steps))
-    budgets = (spec.budget, *(step.budget for step in spec.steps))
-    is_timed = any(budget is not None and budget.minutes is not None for budget in budgets)
-    is_timed = is_timed or any(node.child.is_timed for node in nodes if node.child is not None)
-    return Graph(spec.name, nodes, place[spec.start], place[spec.end], spec.budget, is_timed)
+    limits = [budget for budget in (spec.budget, *(step.budget for step in spec.steps)) if budget is not None]
+    inner = [node.child for node in nodes if node.child is not None]
+    return Graph(
+        spec.name,
+        nodes,
+        place[spec.start],
+        place[spec.end],
+        spec.budget,
+        is_timed=any(b.minutes is not None for b in limits) or any(child.is_timed for child in inner),
+        is_priced=any(b.usd is not None for b in limits) or any(child.is_priced for child in inner),
+    )
 
 
 def _node(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rpds import HashTrieMap
@@ -33,7 +33,7 @@ def migrated(state: State, old: Graph, new: Graph) -> State:
     moves = _moves(state, _move(old, new))
     frames = {id_: _frame(frame, moves[id_]) for id_, frame in state.frames.items()}
     active = {a.id: a._replace(node=_node(moves[a.frame], a)) for a in state.active.values()}
-    return replace(state, frames=HashTrieMap(frames), active=HashTrieMap(active))
+    return state._replace(frames=HashTrieMap(frames), active=HashTrieMap(active))
 
 
 def _move(old: Graph, new: Graph) -> _Move:
@@ -103,8 +103,7 @@ def _frame(frame: Frame, move: _Move) -> Frame:
         for (i, slot), queue in frame.arrived.items()
         if i in move.nodes and slot < move.nodes[i].slots
     }
-    return replace(
-        frame,
+    return frame._replace(
         graph=move.graph,
         cells=HashTrieMap(cells),
         followed=HashTrieMap(followed),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from agentflow.engine.state import (
     Activation,
     Ask,
@@ -37,7 +35,7 @@ def last_word(state: State) -> Command | None:
 
 def fail(state: State, failing: Fail) -> Reduced:
     """End the run; why is kept in the state as well, as the process may end before that is recorded."""
-    return replace(state, failing=failing), (failing,)
+    return state._replace(failing=failing), (failing,)
 
 
 Renewed = tuple[Activation, tuple[Command, ...]]
@@ -64,8 +62,7 @@ def _mapping(state: State, activation: Activation) -> tuple[Command, ...]:
     if progress is None:
         return (Expand(activation),)
 
-    done = len(progress.results) == progress.total
-    return (Complete(activation, derived(state, activation)),) if done else ()
+    return (Complete(activation, progress.joined),) if progress.joined is not None else ()
 
 
 def _asking(activation: Activation) -> tuple[Command, ...]:
@@ -128,7 +125,8 @@ def derived(state: State, activation: Activation) -> Payload:
         return activation.input
 
     progress = state.maps.get(activation.id)
-    return Payload(parts=[progress.results[i] for i in range(progress.total)] if progress is not None else ())
+    joined = progress.joined if progress is not None else None
+    return joined if joined is not None else Payload(parts=())  # of a map over nothing
 
 
 def is_stalled(state: State) -> bool:
@@ -146,7 +144,7 @@ def _is_working(state: State, activation: Activation) -> bool:
 
     if activation.phase == "mapping":
         progress = state.maps.get(activation.id)
-        return progress is None or len(progress.results) == progress.total
+        return progress is None or progress.joined is not None
 
     return True
 

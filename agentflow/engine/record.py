@@ -18,6 +18,7 @@ from agentflow.events import (
     Payload,
     StepFailed,
 )
+from agentflow.transcript import Transcribed
 
 # Failures that lie outside of what a step did so far: a new attempt goes on from there. After any other one it asks its
 # models anew, as the same answers would fail the same way again.
@@ -54,8 +55,11 @@ def kind_of(kind: str, *, once: bool) -> str:
 
 def key_of(parent: bytes, kind: str, name: str, request: Payload | None, nth: int) -> bytes:
     """What names a call within a step: under what, of what, asked for what, and for which time."""
-    digest = hashlib.sha256(parent)
-    digest.update(f"\0{kind}\0{name}\0{nth}\0".encode())
+    start = parent + f"\0{kind}\0{name}\0{nth}\0".encode()
+    if isinstance(request, Transcribed):
+        return request.hashed(start)
+
+    digest = hashlib.sha256(start)
     digest.update(request.json if request is not None else b"")
     return digest.digest()
 

@@ -14,7 +14,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from agentflow.context import Demand, Operation, OperationKind, Outcome, Verdict
-from agentflow.engine.budget import NOTHING, Hold
+from agentflow.engine.budget import NOTHING, Hold, Ledger
 from agentflow.engine.contents import Contents
 from agentflow.engine.notices import Delta, error_info
 from agentflow.engine.record import NOT_MADE, SCOPES, Entry, Record, key_of, kind_of
@@ -28,6 +28,7 @@ from agentflow.validation.flow_graph import Taint
 if TYPE_CHECKING:
     from agentflow.engine.runner import Runner
 
+NOTHING_DONE = Record()
 # The operation that is open in this task; operations begun under it are its children.
 _open: ContextVar[str] = ContextVar("agentflow_operation", default="")
 
@@ -55,21 +56,41 @@ class Wanted(NamedTuple):
 class StepRecorder:
     """The recorder of one attempt of an activation; operations are numbered within it."""
 
+    # Most steps record nothing: what only calls need is made when it is first used.
+    _count = _pauses = 0
+    _left = 0.0
+    _has_diverged = _is_over = False
+    # The step's own time limit, where it has one.
+    limit: asyncio.Timeout | None = None
+
     def __init__(self, runner: Runner, activation: Activation) -> None:
         self._runner, self._activation = runner, activation
-        self._ledgers = runner.ledgers(activation)
         known = runner.records.get(activation.id)
-        self._record = known.frozen() if known is not None else Record()
-        self._count = 0
-        self._parents: dict[str, str] = {}
-        self._keys: dict[str, bytes] = {}
-        self._asked: Counter[bytes] = Counter()
-        self._holds: dict[str, Hold] = {}
-        self._served: dict[bytes, Entry] = {}
-        # The step's own time limit, where it has one.
-        self.limit: asyncio.Timeout | None = None
-        self._left, self._pauses = 0.0, 0
-        self._has_diverged = self._is_over = False
+        self._record = known.frozen() if known is not None else NOTHING_DONE
+
+    @cached_property
+    def _ledgers(self) -> list[Ledger]:
+        return self._runner.ledgers(self._activation)
+
+    @cached_property
+    def _parents(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _keys(self) -> dict[str, bytes]:
+        return {}
+
+    @cached_property
+    def _asked(self) -> Counter[bytes]:
+        return Counter()
+
+    @cached_property
+    def _holds(self) -> dict[str, Hold]:
+        return {}
+
+    @cached_property
+    def _served(self) -> dict[bytes, Entry]:
+        return {}
 
     async def begin(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from rpds import HashTrieMap
@@ -81,11 +80,16 @@ from agentflow.validation import REJECTED
 
 def reduce(state: State, event: Event, graph: Graph) -> Reduced:
     """The state after `event`, and what is to be done now; neither argument is changed."""
-    rule = _RULES.get(type(event))
-    if rule is None or is_late(state, type(event), getattr(event, "step", "")):
+    if is_late(state, type(event), getattr(event, "step", "")):
         return state, ()
 
-    return rule(state, event, graph)
+    return advance(state, event, graph)
+
+
+def advance(state: State, event: Event, graph: Graph) -> Reduced:
+    """`reduce` for an event that is known not to be late."""
+    rule = _RULES.get(type(event))
+    return rule(state, event, graph) if rule is not None else (state, ())
 
 
 def is_late(state: State, kind: type[Event], step: str) -> bool:
@@ -94,14 +98,12 @@ def is_late(state: State, kind: type[Event], step: str) -> bool:
 
 
 def _run_started(state: State, event: RunStarted, graph: Graph) -> Reduced:
-    frames = state.frames.insert(ROOT, new_frame(ROOT, graph))
-    state = replace(state, status="running", frames=frames)
-    return _arrive(state, ROOT, graph.nodes[graph.start], event.input)
+    return _entered(state._replace(status="running"), new_frame(ROOT, graph), event.input)
 
 
 def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
     if (last := last_word(state)) is not None:
-        return replace(state, status="running"), (last,)
+        return state._replace(status="running"), (last,)
 
     commands: list[Command] = []
     active = state.active
@@ -110,11 +112,11 @@ def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
         active = active.insert(activation.id, anew)
         commands += more
 
-    resumed = replace(state, status="running", active=active, failing=None)
+    resumed = state._replace(status="running", active=active, failing=None)
     if commands or any(a.phase in ("asking", "doubted") for a in active.values()):
         return resumed, tuple(commands)
 
-    return fail(replace(state, status="running"), state.failing or stall(state))
+    return fail(state._replace(status="running"), state.failing or stall(state))
 
 
 def _run_migrated(state: State, event: RunMigrated, graph: Graph) -> Reduced:
@@ -128,23 +130,23 @@ def _run_paused(state: State, event: RunPaused, graph: Graph) -> Reduced:
         if activation.phase == "running":
             active = active.insert(activation.id, activation._replace(phase="asking"))
 
-    return replace(state, status="waiting", active=active), ()
+    return state._replace(status="waiting", active=active), ()
 
 
 def _run_over(status: Any) -> Callable[[State, Any, Graph], Reduced]:
     def rule(state: State, event: Any, graph: Graph) -> Reduced:
-        return replace(state, status=status), ()
+        return state._replace(status=status), ()
 
     return rule
 
 
 def _run_finished(state: State, event: RunFinished, graph: Graph) -> Reduced:
-    return replace(state, status="done", output=event.output), ()
+    return state._replace(status="done", output=event.output), ()
 
 
 def _run_failed(state: State, event: RunFailed, graph: Graph) -> Reduced:
     status: Status = "rejected" if event.error.kind == "RunRejected" else "failed"
-    return replace(state, status=status, failing=Fail(event.step, event.error)), ()
+    return state._replace(status=status, failing=Fail(event.step, event.error)), ()
 
 
 def _step_started(state: State, event: StepStarted, graph: Graph) -> Reduced:
@@ -168,9 +170,13 @@ def _step_started(state: State, event: StepStarted, graph: Graph) -> Reduced:
 def _enter(state: State, activation: Activation) -> Reduced:
     child = activation.node.child
     assert child is not None
-    frames = state.frames.insert(activation.id, new_frame(activation.id, child))
-    state = replace(state, frames=frames, active=state.active.insert(activation.id, activation))
-    return _arrive(state, activation.id, child.nodes[child.start], activation.input)
+    state = with_active(state, state.active.insert(activation.id, activation))
+    return _entered(state, new_frame(activation.id, child), activation.input)
+
+
+def _entered(state: State, frame: Frame, value: Payload) -> Reduced:
+    """A run of a graph begins, at its first step."""
+    return _arrive(_with_frame(state, frame), frame, frame.graph.nodes[frame.graph.start], value)
 
 
 def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
@@ -187,9 +193,12 @@ def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
     first = min(limits.parallel, event.count)
     progress = Progress(event.count, first, HashTrieMap())
     items = [_item(activation, i, state.orders + i) for i in range(first)]
-    active = state.active.update(HashTrieMap({item.id: item for item in items}))
+    active = state.active
+    for item in items:
+        active = active.insert(item.id, item)
+
     maps = state.maps.insert(activation.id, progress)
-    state = replace(state, active=active, maps=maps, orders=state.orders + first)
+    state = state._replace(active=active, maps=maps, orders=state.orders + first)
     return state, tuple(Begin(item) for item in items)
 
 
@@ -210,12 +219,14 @@ def _step_finished(state: State, event: StepFinished, graph: Graph) -> Reduced:
     output = event.output if event.output is not None else derived(state, activation)
     state = with_active(state, state.active.remove(event.step))
     if activation.phase == "mapping":
-        state = replace(state, maps=state.maps.discard(activation.id))
+        state = state._replace(maps=state.maps.discard(activation.id))
     elif activation.phase == "nested":
         state = _closed(state, activation.id)
 
     if activation.item is not None:
         state, commands = _item_finished(state, activation, output)
+        if activation.node.child is None:
+            return state, commands  # its neighbours are at work, or it was the last
     else:
         state, commands = _leave(state, activation, output, event.case)
 
@@ -230,7 +241,7 @@ def _closed(state: State, frame: str) -> State:
     for id_ in left:
         active, maps, frames = active.remove(id_), maps.discard(id_), frames.discard(id_)
 
-    return replace(state, active=active, maps=maps, frames=frames)
+    return state._replace(active=active, maps=maps, frames=frames)
 
 
 def _item_finished(state: State, item: Activation, output: Payload) -> Reduced:
@@ -245,37 +256,39 @@ def _item_finished(state: State, item: Activation, output: Payload) -> Reduced:
         active, orders, begun = active.insert(following.id, following), orders + 1, begun + 1
         commands = (Begin(following),)
 
-    maps = state.maps.insert(item.parent, Progress(progress.total, begun, results))
-    state = State(state.status, state.frames, active, maps, orders, state.output, state.failing)
     if len(results) == progress.total:
-        parent = state.active[item.parent]
-        return state, (Complete(parent, derived(state, parent)),)
+        joined = Payload(parts=[results[i] for i in range(progress.total)])
+        commands = (Complete(active[item.parent], joined),)
+    else:
+        joined = None
 
-    return state, commands
+    maps = state.maps.insert(item.parent, Progress(progress.total, begun, results, joined))
+    return State(state.status, state.frames, active, maps, orders, state.output, state.failing), commands
 
 
 def _leave(state: State, activation: Activation, output: Payload, case: str | None) -> Reduced:
     """Remember a node's output and send it along the edges that take it."""
     node, frame = activation.node, state.frames[activation.frame]
     known = frame.cells.get(node.index)
-    cells = frame.cells.insert(node.index, Cell(known.visits if known else 1, output))
+    # Visits may end in another order than they began in.
+    visits = max(known.visits, activation.visit) if known is not None else activation.visit
+    cells = frame.cells.insert(node.index, Cell(visits, output))
+    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
     outs = node.always
     if node.by_case:
         # A refusal goes its own way only: what follows an approval must not get it.
         always = () if case == REJECTED else node.always
         outs = always + tuple(out for out in node.by_case if out.on == case)
 
-    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
-    state = _with_frame(state, frame)
     if not outs:
-        return _no_way(state, activation, output)
+        return _no_way(state, frame, activation, output)
 
     commands: tuple[Command, ...] = ()
     for out in outs:
-        state, more = _follow(state, activation, out, output)
+        state, frame, more = _follow(state, frame, activation, out, output)
         commands += more
 
-    return state, commands
+    return _with_frame(state, frame), commands
 
 
 def _with_frame(state: State, frame: Frame) -> State:
@@ -283,42 +296,47 @@ def _with_frame(state: State, frame: Frame) -> State:
     return State(state.status, frames, state.active, state.maps, state.orders, state.output, state.failing)
 
 
-def _no_way(state: State, activation: Activation, output: Payload) -> Reduced:
-    node, frame = activation.node, state.frames[activation.frame]
+def _no_way(state: State, frame: Frame, activation: Activation, output: Payload) -> Reduced:
+    node = activation.node
     if node.index != frame.graph.end:
         cases = ", ".join(f"`{out.on}`" for out in node.by_case) or "none"
         what = f"the output of `{node.id}` fits no edge (the edges take {cases})"
-        return fail(state, Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what)))
+        failing = Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what))
+        return fail(_with_frame(state, frame), failing)
 
-    state = _with_frame(state, replace(frame, output=output))
+    state = _with_frame(state, frame._replace(output=output))
     return state, (End(output) if frame.id == ROOT else Complete(state.active[frame.id], output),)
 
 
-def _follow(state: State, activation: Activation, out: Out, output: Payload) -> Reduced:
-    frame = state.frames[activation.frame]
+# The state, the frame that is to be put into it, and what is to be done.
+_Followed = tuple[State, Frame, tuple[Command, ...]]
+
+
+def _follow(state: State, frame: Frame, activation: Activation, out: Out, output: Payload) -> _Followed:
     target = frame.graph.nodes[out.target]
     if out.at_most is not None:
         followed = frame.followed.get(out.index) or 0
         if followed >= out.at_most:
             what = f"`{activation.node.id}` -> `{target.id}` may be followed {out.at_most} times (`at_most`)"
-            return fail(state, Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what)))
+            failing = Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what))
+            return state._replace(failing=failing), frame, (failing,)
 
-        frame = replace(frame, followed=frame.followed.insert(out.index, followed + 1))
-        state = _with_frame(state, frame)
+        frame = frame._replace(followed=frame.followed.insert(out.index, followed + 1))
 
-    if target.kind != "gather":
-        return _arrive(state, frame.id, target, output)
+    if target.kind == "gather":
+        return _collect(state, frame, target, out.slot or 0, output)
 
-    return _collect(state, frame, target, out.slot or 0, output)
+    state, commands = _arrive(state, frame, target, output)
+    return state, frame, commands
 
 
-def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> Reduced:
+def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payload) -> _Followed:
     """A branch came to its gather: go on when each branch has."""
     waiting = frame.arrived.get((target.index, slot)) or ()
     arrived = frame.arrived.insert((target.index, slot), (*waiting, output))
     heads = [arrived.get((target.index, i)) for i in range(target.slots)]
     if not all(heads):
-        return _with_frame(state, replace(frame, arrived=arrived)), ()
+        return state, frame._replace(arrived=arrived), ()
 
     parts: list[Payload] = []
     for i, queue in enumerate(heads):
@@ -326,24 +344,25 @@ def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payloa
         parts.append(queue[0])
         arrived = arrived.insert((target.index, i), queue[1:])
 
-    state = _with_frame(state, replace(frame, arrived=arrived))
+    state = _with_frame(state, frame._replace(arrived=arrived))
     joined = Activation(id=target.id, frame=frame.id, node=target, input=Payload(), order=0)
-    return _leave(state, joined, Payload(parts=parts), None)
+    state, commands = _leave(state, joined, Payload(parts=parts), None)
+    return state, state.frames[frame.id], commands
 
 
-def _arrive(state: State, frame_id: str, node: Node, value: Payload) -> Reduced:
+def _arrive(state: State, frame: Frame, node: Node, value: Payload) -> Reduced:
     """A value came to a node: a new visit begins."""
-    frame = state.frames[frame_id]
     known = frame.cells.get(node.index)
-    visits = known.visits + 1 if known else 1
-    cells = frame.cells.insert(node.index, Cell(visits, known.output if known else None))
-    prefix = f"{frame_id}/" if frame_id else ""
-    activation = Activation(f"{prefix}{node.id}#{visits}", frame_id, node, value, state.orders)
-    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
+    visit = known.visits + 1 if known is not None else 1
+    name = f"{frame.id}/{node.id}" if frame.id else node.id
+    while (id_ := f"{name}#{visit}") in state.active:
+        visit += 1  # a branch that came here before has not left yet
+
+    activation = Activation(id_, frame.id, node, value, state.orders, visit)
     state = State(
         state.status,
-        state.frames.insert(frame_id, frame),
-        state.active.insert(activation.id, activation),
+        state.frames,
+        state.active.insert(id_, activation),
         state.maps,
         state.orders + 1,
         state.output,

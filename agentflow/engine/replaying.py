@@ -116,6 +116,9 @@ class Replayer(Runner):
         elif (attempt := _here.get()) is not None:
             attempt.say(kind, fields)
 
+    def follow(self, kind: type[Event], /, **fields: Any) -> None:
+        self.post(kind, **fields)
+
     async def commit(self) -> None:
         """Wait until the record has come to what the code at hand has said."""
         attempt = _here.get()

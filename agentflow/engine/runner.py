@@ -21,8 +21,8 @@ from agentflow.engine.notices import Delta
 from agentflow.engine.people import People, Waiting, waiting_of
 from agentflow.engine.record import Record
 from agentflow.engine.recorder import StepRecorder
-from agentflow.engine.reduce import is_late, is_over, reduce
-from agentflow.engine.state import Activation, State, empty, where_of
+from agentflow.engine.reduce import advance, is_late
+from agentflow.engine.state import OVER, Activation, State, empty, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
     CHAIN,
@@ -67,10 +67,14 @@ FACTS = (
 )
 # What a step that is being stopped may still say.
 EFFECTS = (OperationFinished, ArtifactKept)
+# How a run stands that takes nothing in any more, unless it is resumed.
+CLOSED = OVER | {"interrupted", "waiting"}
 # What people say.
 ANSWERS = (ApprovalGiven, OperationResolved)
 # What the record of a step is made of.
 RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
+# Steps begun in one turn of the loop: those that end at once are over before more are begun, and few are in memory.
+AT_ONCE = 64
 # Seconds in which steps that ask people may ask for more, before the run is let go.
 GRACE = 0.05
 
@@ -110,7 +114,7 @@ class Runner:
     ) -> None:
         self.program, self.journal, self.run_id = program, journal, run_id
         self.model, self.service, self.root = model, service, root or Path.cwd()
-        self.artifacts = artifacts or self.root / "traces" / "artifacts"
+        self._artifacts = artifacts
         self.shared: dict[str, Any] = dict(shared or {})
         self.files: dict[str, str] = {}
         self.contents = contents or {}
@@ -121,7 +125,6 @@ class Runner:
         self.clock = clock
         self.state: State = empty()
         self.account = Account(run_id, program.spec.budget, clock)
-        self.people = People(self)
         self.ask: Asker | None = None
         # How the run ends as soon as no call is under way any more.
         self.ending: tuple[str, ErrorInfo] | None = None
@@ -139,14 +142,12 @@ class Runner:
         self._limits: dict[str, asyncio.TimerHandle] = {}
         self._programs: dict[str, Program] = {"": program}
         self._wake = asyncio.Event()
-        self._lock = asyncio.Lock()
         self._stop: tuple[type[Event], dict[str, str]] | None = None
         self._driver: asyncio.Task[Any] | None = None
         self._home: asyncio.AbstractEventLoop | None = None
         self._looping = self._inline = False
         self._is_timed = program.graph.is_timed
         self._is_immediate = bool(getattr(journal, "is_immediate", False))
-        self.making = threading.RLock()
         self._given = dict(self.shared)
         self.broken: Exception | None = None
 
@@ -187,6 +188,26 @@ class Runner:
         """What the code of a step gets to record its work with."""
         return StepRecorder(self, activation)
 
+    # What most runs do without, and costs them to make.
+    @cached_property
+    def people(self) -> People:
+        """Who is asked, and what for."""
+        return People(self)
+
+    @cached_property
+    def making(self) -> threading.RLock:
+        """Held while an object is made that steps share."""
+        return threading.RLock()
+
+    @cached_property
+    def _lock(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder that files of runs are kept in."""
+        return self._artifacts or self.root / "traces" / "artifacts"
+
     @cached_property
     def waivers(self) -> Waivers:
         """What the definition allows; looked at only where a tool comes that the check did not see."""
@@ -207,7 +228,7 @@ class Runner:
 
     def ledgers(self, activation: Activation) -> list[Ledger]:
         """What a call of a step is charged to: the run, and each step and sub-workflow around it with a budget of its own."""
-        found = [self.ledger]
+        found = [self.account.run]
         at: Activation | None = activation
         while at is not None:
             budget = at.node.budget or (at.node.child.budget if at.node.child is not None else None)
@@ -242,8 +263,14 @@ class Runner:
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit; may be called from any thread."""
+        is_known = self._inline or len(self._inbox) > 0
         self._inbox.append(Draft(kind, self.clock(), fields))
-        self.wake()
+        if not is_known:  # else the driver was woken already, or looks after the step that it does itself
+            self.wake()
+
+    def follow(self, kind: type[Event], /, **fields: Any) -> None:
+        """Have an event appended that follows from one which is being folded: the commit under way takes it along."""
+        self._inbox.append(Draft(kind, self.clock(), fields))
 
     def wake(self) -> None:
         """Have the driver look at what there is to do; may be called from any thread."""
@@ -299,7 +326,12 @@ class Runner:
         self.account.work(goes_on=True)
         self._watch_time()
         try:
-            await self._until_done()
+            try:
+                self._looping = True
+                await self._loop()
+            finally:
+                # From here on things are tidied up, which must not be cut off.
+                self._looping = False
         except asyncio.CancelledError:
             await self._stopped()
         finally:
@@ -321,14 +353,6 @@ class Runner:
         # Time in which nobody worked is not counted, so there may be some left.
         del self._limits[visit]
         self._watch_time()
-
-    async def _until_done(self) -> None:
-        self._looping = True
-        try:
-            await self._loop()
-        finally:
-            # From here on things are tidied up, which must not be cut off.
-            self._looping = False
 
     async def _loop(self) -> None:
         while True:
@@ -353,12 +377,20 @@ class Runner:
 
     async def _launch(self) -> bool:
         """Begin what is to be done; whether it was done at once, inside of the driver."""
-        launch, self.launch = [a for a in self.launch if a.id in self.state.active], []
-        if len(launch) == 1 and self._may_run_inline(launch[0]):
-            await self._execute_inline(launch[0])
+        launch, self.launch = self.launch[:AT_ONCE], self.launch[AT_ONCE:]
+        if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
+            self._inline = True
+            try:
+                await execute(self, launch[0])
+            finally:
+                self._inline = False
+
             return True
 
         for activation in launch:
+            if activation.id not in self.state.active:
+                continue
+
             task = asyncio.create_task(execute(self, activation))
             self._tasks[task] = activation.id
             task.add_done_callback(self._task_done)
@@ -367,7 +399,10 @@ class Runner:
             (step, error), self.ending = self.ending, None
             self.post(RunFailed, step=step, error=error)
 
-        return False
+        if self.launch:
+            await asyncio.sleep(0)
+
+        return bool(self.launch)
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""
@@ -416,13 +451,6 @@ class Runner:
             self.post(RunResumed, model=self.model, version=VERSION, service=self.service)
             self._inbox += answers
 
-    async def _execute_inline(self, activation: Activation) -> None:
-        self._inline = True
-        try:
-            await execute(self, activation)
-        finally:
-            self._inline = False
-
     def refuse_inline(self, activation: Activation) -> None:
         """Raise where a step that is about to wait would keep the driver from all else: its code did not show that it asks."""
         if self._inline:
@@ -453,43 +481,47 @@ class Runner:
         if work.may_ask or work.timeout is not None:
             return False
 
-        return not self.waiting()
+        return len(self.state.active) == 1 or not self.waiting()
 
     async def commit(self) -> None:
         """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
         if self._is_immediate:
-            await self._commit()
+            await self._commit()  # which never lets anybody else go on
         else:
             # A step that is stopped while the journal writes must not stop the writing.
-            await asyncio.shield(asyncio.ensure_future(self._commit()))
+            await asyncio.shield(asyncio.ensure_future(self._commit_in_turn()))
+
+    async def _commit_in_turn(self) -> None:
+        async with self._lock:
+            await self._commit()
 
     async def _commit(self) -> None:
-        async with self._lock:
-            if self.broken is not None:
-                raise self.broken
+        if self.broken is not None:
+            raise self.broken
 
-            batch: list[Event] = []
-            while self._inbox:
-                if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
-                    self._inbox.clear()
-                    break
+        batch: list[Event] = []
+        while self._inbox:
+            if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
+                self._inbox.clear()
+                break
 
-                draft = self._inbox.popleft()
-                if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
-                    batch.append(self._fold(draft))
+            draft = self._inbox.popleft()
+            if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
+                batch.append(self._fold(draft))
 
-            if batch:
-                await self._append(batch)
+        if batch:
+            await self._append(batch)
 
     def _is_closed(self) -> bool:
-        return is_over(self.state) or self.state.status in ("interrupted", "waiting")
+        return self.state.status in CLOSED
 
     def _fold(self, draft: Draft) -> Event:
         self.seq += 1
-        event = draft.kind(seq=self.seq, at=draft.at, **draft.fields)
-        ending = self.state.active.get(draft.fields.get("step", "")) if draft.kind is StepFinished else None
-        self.state, commands = reduce(self.state, event, self.program.graph)
-        if draft.kind in RECORDED:
+        kind = draft.kind
+        event = kind(seq=self.seq, at=draft.at, **draft.fields)
+        ending = self.state.active.get(draft.fields["step"]) if kind is StepFinished else None
+        self.state, commands = advance(self.state, event, self.program.graph)
+        if kind in RECORDED:
             self.record(event)
 
         for command in commands:
@@ -497,7 +529,7 @@ class Runner:
 
         if ending is not None:
             self._end(ending)
-        elif self._is_timed and draft.kind is StepStarted:
+        elif self._is_timed and kind is StepStarted:
             self.ledgers(self.state.active[draft.fields["step"]])
             self._watch_time()
 
@@ -535,16 +567,15 @@ class Runner:
             del self.records[id_]
 
     async def _append(self, batch: Sequence[Event]) -> None:
-        # A deed that cannot be undone waits until its intent is on disk.
-        durable = any(isinstance(event, OperationStarted) and event.once for event in batch)
         try:
-            await self.journal.append(self.run_id, batch, durable=durable)
+            await self.journal.append(self.run_id, batch, durable=_must_last(batch))
         except Exception as error:
             self.give_up(error)
             raise
 
-        for event in batch:
-            self._tell(event)
+        if self.observers:
+            for event in batch:
+                self._tell(event)
 
     def _tell(self, news: Event | Delta) -> None:
         for observer in tuple(self.observers):
@@ -599,7 +630,8 @@ class Runner:
         for task in tasks:
             task.cancel()
 
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _clean_up(self) -> None:
         await self._cancel_tasks()
@@ -637,3 +669,12 @@ class Runner:
 def visit_of(activation: Activation) -> str:
     """The visit that an activation belongs to: items of a map are of one."""
     return activation.parent if activation.parent and activation.node.child is None else activation.id
+
+
+def _must_last(batch: Sequence[Event]) -> bool:
+    """Whether a deed that cannot be undone waits until its intent is on disk."""
+    for event in batch:  # noqa: SIM110 - a generator costs three times as much, and this runs for every step
+        if isinstance(event, OperationStarted) and event.once:
+            return True
+
+    return False

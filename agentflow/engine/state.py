@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rpds import HashTrieMap
@@ -47,7 +46,7 @@ class Doubt(NamedTuple):
 class Activation(NamedTuple):
     """One visit of a node, or one item of a map, that is not finished.
 
-    `order` numbers activations as they came to be. `parent` is the map that an item belongs to.
+    `order` numbers activations as they came to be, `visit` those of one node. `parent` is the map that an item belongs to.
     """
 
     id: str
@@ -55,6 +54,7 @@ class Activation(NamedTuple):
     node: Node
     input: Payload
     order: int
+    visit: int = 1
     phase: Phase = "ready"
     attempt: int = 0
     failures: int = 0
@@ -70,15 +70,16 @@ class Activation(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a map is: how many items there are, how many were begun, and the results by item."""
+    """How far a map is: how many items there are, how many were begun, the results by item, and `joined` once all are there."""
 
     total: int
     begun: int
     results: HashTrieMap[int, Payload]
+    joined: Payload | None = None
 
 
 class Cell(NamedTuple):
-    """What a frame remembers of one node: its visits and its latest output."""
+    """What a frame remembers of one node: the number of the last visit that ended, and its latest output."""
 
     visits: int
     output: Payload | None
@@ -87,8 +88,7 @@ class Cell(NamedTuple):
 _NONE_GONE: HashTrieMap[str, int] = HashTrieMap()
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One run of one graph: the workflow's own, or a sub-workflow's under the activation `id`."""
 
     id: str
@@ -101,8 +101,7 @@ class Frame:
     gone: HashTrieMap[str, int] = _NONE_GONE
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The state of a run after some of its events; `failing` is why it cannot go on."""
 
     status: Status
@@ -137,7 +136,7 @@ def new_frame(id_: str, graph: Graph) -> Frame:
 
 def with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
     """The state with other open activations."""
-    # Spelled out, as dataclasses.replace costs three times as much and this runs for every event.
+    # Spelled out, as `_replace` costs three times as much and this runs for every event.
     return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
 
 

@@ -6,13 +6,17 @@ from typing import Any
 
 from agentflow.events import Payload
 from agentflow.exceptions import RunError
+from agentflow.transcript import Transcribed
 
 HINT = "give dataclasses, pydantic models, or plain data; keep files with `ctx.artifact`"
 
 
 def written(value: Any, what: str) -> Payload:
-    """The payload of a value; raises `RunError` that says `what` cannot be written, and why."""
-    payload = Payload(value)
+    """The payload of a value, which may be one; raises `RunError` that says `what` cannot be written, and why."""
+    if isinstance(value, Transcribed):
+        return value  # its parts are written; they are put together where somebody reads them
+
+    payload = value if isinstance(value, Payload) else Payload(value)
     try:
         _ = payload.json
     except Exception as error:

@@ -111,7 +111,8 @@ class Journal(Protocol):
     """A store of events, of who drives each run, and of what that one is asked to do.
 
     One whose `append` never waits for the event loop may say so by an attribute `is_immediate = True`; appends of others are
-    kept from being cancelled, at the price of a task for each.
+    kept from being cancelled, at the price of a task for each. One that has to compute a head may have `head_later(run)`, which
+    gives a function that does so, of the events there are now.
     """
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
@@ -153,6 +154,10 @@ class Journal(Protocol):
         """Take or renew the lease of a run: None where it is ours now, else the live lease that is in the way."""
         ...
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        """Take or renew many leases, each a run and its owner; gives the live leases that are in the way."""
+        ...
+
     async def release(self, run: str, owner: str) -> None:
         """Give a lease back; does nothing where it is not ours."""
         ...
@@ -163,6 +168,10 @@ class Journal(Protocol):
 
     async def send(self, run: str, body: Any) -> int:
         """Leave a request to the one that drives the run, or will; gives its id."""
+        ...
+
+    async def requested(self) -> Collection[str]:
+        """The runs that have requests; costs next to nothing where nothing has changed."""
         ...
 
     async def requests(self, run: str) -> list[Request]:

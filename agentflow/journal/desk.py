@@ -18,8 +18,10 @@ class Desk:
 
     def __init__(self, file: Database) -> None:
         self._file = file
-        # What was seen last, by run, and the state of the file at that time.
-        self._seen: dict[str, tuple[tuple[int, ...], list[Request]]] = {}
+        # What was seen since the file was last found changed, and its state at that time.
+        self._seen: dict[str, list[Request]] = {}
+        self._requested: frozenset[str] | None = None
+        self._state: tuple[int, ...] = ()
         self._changes = 0
 
     def claim(self, run: str, owner: str, until: int) -> Lease | None:
@@ -33,6 +35,28 @@ class Desk:
             self._file.connection.execute("replace into leases values (?,?,?)", (run, owner, until))
 
         return None
+
+    def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        """Prolong leases, and take those that nobody has any more; gives the live ones that are in the way."""
+        self._file.check_place()
+        lost: list[Lease] = []
+        with self._file.transaction():
+            for run, owner in leases:
+                renewed = self._file.connection.execute(
+                    "update leases set until = ? where run = ? and owner = ?", (until, run, owner)
+                )
+                if not renewed.rowcount and (holder := self._taken(run, owner, until)) is not None:
+                    lost.append(holder)
+
+        return lost
+
+    def _taken(self, run: str, owner: str, until: int) -> Lease | None:
+        known = self.holder_in_transaction(run)
+        if known is None:
+            self._refuse_pruned(run)
+            self._file.connection.execute("replace into leases values (?,?,?)", (run, owner, until))
+
+        return known
 
     def release(self, run: str, owner: str) -> None:
         with self._file.transaction():
@@ -68,17 +92,34 @@ class Desk:
         assert sent.lastrowid is not None
         return sent.lastrowid
 
+    def requested(self) -> frozenset[str]:
+        """The runs that have requests."""
+        with self._file.errors():
+            self._look()
+            if self._requested is None:
+                rows = self._file.connection.execute("select distinct run from requests")
+                self._requested = frozenset(run for (run,) in rows)
+
+        return self._requested
+
     def requests(self, run: str) -> list[Request]:
         with self._file.errors():
-            self._file.follow()
-            # Tells of commits by others only, so our own are counted.
-            (version,) = self._file.connection.execute("pragma data_version").fetchone()
-            state = version, self._changes, self._file.opened
+            self._look()
             known = self._seen.get(run)
-            if known is None or known[0] != state:
-                known = self._seen[run] = (state, self._requests(run))
+            if known is None:
+                known = self._seen[run] = self._requests(run)
 
-        return list(known[1])
+        return list(known)
+
+    def _look(self) -> None:
+        """Forget what was seen where the file has changed since."""
+        self._file.follow()
+        # Tells of commits by others only, so our own are counted.
+        (version,) = self._file.connection.execute("pragma data_version").fetchone()
+        state = version, self._changes, self._file.opened
+        if state != self._state:
+            self._state, self._requested = state, None
+            self._seen.clear()
 
     def _requests(self, run: str) -> list[Request]:
         rows = self._file.connection.execute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,13 +40,18 @@ class MemoryJournal:
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         del durable  # nothing here outlives the process
-        known = self._runs.get(run, [])
-        self._refuse_pruned(run)
-        if events and events[0].seq != len(known) + 1:
+        if not events:
+            return
+
+        known = self._runs.get(run)
+        if known is None:
+            self._refuse_pruned(run)
+            known = self._runs.setdefault(run, [])
+
+        if events[0].seq != len(known) + 1:
             raise continued_elsewhere(run, len(known), events[0].seq)
 
-        if events:
-            self._runs.setdefault(run, []).extend(events)
+        known.extend(events)
 
     def _refuse_pruned(self, run: str) -> None:
         if run in self._pruned:
@@ -90,8 +95,13 @@ class MemoryJournal:
         )
 
     async def head(self, run: str) -> str:
+        return self.head_later(run)()
+
+    def head_later(self, run: str) -> Callable[[], str]:
         # Hashed when asked for: a run that nobody audits does not pay for it.
-        return "".join(hash_.hex() for hash_ in hashes_of(self._runs.get(run, ()))[-1:])
+        events = self._runs.get(run, [])
+        count = len(events)
+        return lambda: "".join(hash_.hex() for hash_ in hashes_of(events[:count])[-1:])
 
     async def trail(self, run: str) -> Trail | None:
         if (row := self._pruned.get(run)) is not None:
@@ -126,6 +136,17 @@ class MemoryJournal:
         self._leases[run] = Lease(run=run, owner=owner, until=until)
         return None
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        lost: list[Lease] = []
+        for run, owner in leases:
+            known = self._leases.get(run)
+            if known is not None and known.owner == owner:
+                self._leases[run] = replace(known, until=until)
+            elif (holder := await self.claim(run, owner, until)) is not None:
+                lost.append(holder)
+
+        return lost
+
     async def release(self, run: str, owner: str) -> None:
         if run in self._leases and self._leases[run].owner == owner:
             del self._leases[run]
@@ -142,13 +163,20 @@ class MemoryJournal:
         self._requests.setdefault(run, []).append(request)
         return self._sent
 
+    async def requested(self) -> Collection[str]:
+        return self._requests.keys()
+
     async def requests(self, run: str) -> list[Request]:
         return list(self._requests.get(run, ()))
 
     async def take(self, run: str, request: int) -> bool:
         known = self._requests.get(run, [])
         left = [one for one in known if one.id != request]
-        self._requests[run] = left
+        if left:
+            self._requests[run] = left
+        else:
+            self._requests.pop(run, None)
+
         return len(left) < len(known)
 
     async def deliveries(self, place: str, run: str = "") -> list[Delivered]:

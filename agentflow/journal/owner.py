@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 # host, boot, namespace of process ids, process id, start time, random
@@ -11,9 +12,13 @@ _PARTS = 6
 
 def new_owner() -> str:
     """A name for what drives runs in this process, which no other has."""
-    pid = os.getpid()
-    parts = (_host(), _boot(), _namespace(), str(pid), _stat(pid)[1], os.urandom(4).hex())
-    return "/".join(parts)
+    return f"{_process(os.getpid())}/{os.urandom(4).hex()}"
+
+
+@cache
+def _process(pid: int) -> str:
+    """What names this process; asked by its id, which a fork has its own of."""
+    return "/".join((_host(), _boot(), _namespace(), str(pid), _stat(pid)[1]))
 
 
 def is_gone(owner: str) -> bool:

@@ -43,12 +43,22 @@ select known.id, known.run, known.workflow, said_of(last.type, last.data) as sta
 from {runs} as known join {events} as last on last.run = known.id
 where last.seq = (select max(seq) from {events} where run = known.id)
 """
-# An event and the row of its run in one statement, which is a transaction of its own: cheaper than four.
+# Events and the row of their run in one statement, which is a transaction of its own: cheaper than four.
 _APPENDED = (
     """create temp view appended as select run, seq, at, type, data, hash, 0 as seal from main.events""",
     """create temp trigger append_one instead of insert on appended begin
       insert into events values (new.run, new.seq, new.at, new.type, new.data, new.hash);
       update runs set updated = new.at, events = new.seq, head = new.hash, seal = new.seal
+        where id = new.run and events = new.seq - 1;
+      select raise(abort, 'the run is not what it was') where changes() = 0;
+    end""",
+    # A step that ends and the next one that begins: what most commits of a run are.
+    """create temp view appended_pair as select run, seq, at, type, data, hash,
+      at as at_2, type as type_2, data as data_2, hash as hash_2, 0 as seal from main.events""",
+    """create temp trigger append_pair instead of insert on appended_pair begin
+      insert into events values (new.run, new.seq, new.at, new.type, new.data, new.hash),
+        (new.run, new.seq + 1, new.at_2, new.type_2, new.data_2, new.hash_2);
+      update runs set updated = new.at_2, events = new.seq + 1, head = new.hash_2, seal = new.seal
         where id = new.run and events = new.seq - 1;
       select raise(abort, 'the run is not what it was') where changes() = 0;
     end""",

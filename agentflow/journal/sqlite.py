@@ -82,38 +82,35 @@ class SqliteJournal:
         raws = [encode(event, lambda payload: _apart(kept, payload)) for event in events]
         # Known again only once it is written: after an error the file is asked anew.
         known = self._known.pop(run, None)
-        if known is None or kept or durable or len(events) > 1 or said_by(events[0]) != known.status:
+        word = said_by(events[-1])
+        if known is None or kept or durable or len(events) > 2 or word != known.status:
             with self._file.transaction(durable=durable):
                 known = known or self._find(run, events[0])
-                self._add(run, known, events, raws)
+                self._add(run, known, events, raws, word)
                 self._keep(known.id, kept)
         else:
             # The path of most appends: a lone statement is a transaction of its own, and needs no context either.
             try:
-                self._add(run, known, events, raws)
+                self._add(run, known, events, raws, word)
             except sqlite3.Error as error:
                 raise self._file.refusal(error) from None
 
         self._known[run] = known
 
-    def _add(self, run: str, known: _Known, events: Sequence[Event], raws: Sequence[bytes]) -> None:
+    def _add(
+        self, run: str, known: _Known, events: Sequence[Event], raws: Sequence[bytes], word: str
+    ) -> None:
         """Insert events, and bring the row of their run up to the last of them; nobody else may have done so."""
-        if events[0].seq != known.seq + 1:
+        first, last = events[0], events[-1]
+        if first.seq != known.seq + 1:
             self._refuse_pruned(run)
-            raise continued_elsewhere(run, known.seq, events[0].seq)
+            raise continued_elsewhere(run, known.seq, first.seq)
 
-        head, word = known.head, known.status
-        rows: list[tuple[int, int, int, str, bytes, bytes, int]] = []
-        for event, raw in zip(events, raws, strict=True):
-            digest = hashlib.sha256(raw).digest()
-            seal(event, digest)
-            head = linked(head, digest) if known.chain > 1 else chained(head, raw)
-            word = said_by(event)
-            sum_ = seal_of_row(run, known.workflow, word, known.started, event.at, event.seq, head)
-            rows.append((known.id, event.seq, event.at, event.type, raw, head, sum_))
-
+        hashes = self._linked(known, events, raws)
+        head = hashes[-1]
+        sum_ = seal_of_row(run, known.workflow, word, known.started, last.at, last.seq, head)
         try:
-            self._db.executemany("insert into appended values (?,?,?,?,?,?,?)", rows)
+            self._insert(known.id, events, raws, hashes, sum_)
         except sqlite3.IntegrityError:
             self._refuse_pruned(run)
             raise
@@ -122,7 +119,36 @@ class SqliteJournal:
             # Apart, as it alone is in an index, which would be written with every event.
             self._db.execute("update runs set status = ? where id = ?", (word, known.id))
 
-        known.seq, known.head, known.status = events[-1].seq, head, word
+        known.seq, known.head, known.status = last.seq, head, word
+
+    def _linked(self, known: _Known, events: Sequence[Event], raws: Sequence[bytes]) -> list[bytes]:
+        head, hashes = known.head, list[bytes]()
+        for event, raw in zip(events, raws, strict=True):
+            digest = hashlib.sha256(raw).digest()
+            seal(event, digest)
+            head = linked(head, digest) if known.chain > 1 else chained(head, raw)
+            hashes.append(head)
+
+        return hashes
+
+    def _insert(
+        self, id_: int, events: Sequence[Event], raws: Sequence[bytes], hashes: Sequence[bytes], sum_: int
+    ) -> None:
+        first, last = events[0], events[-1]
+        if len(events) == 1:
+            row = (id_, first.seq, first.at, first.type, raws[0], hashes[0], sum_)
+            self._db.execute("insert into appended values (?,?,?,?,?,?,?)", row)
+        elif len(events) == 2:
+            told = (first.at, first.type, raws[0], hashes[0], last.at, last.type, raws[1], hashes[1])
+            self._db.execute(
+                "insert into appended_pair values (?,?,?,?,?,?,?,?,?,?,?)", (id_, first.seq, *told, sum_)
+            )
+        else:
+            rows = [(id_, e.seq, e.at, e.type, *kept) for e, *kept in zip(events, raws, hashes, strict=True)]
+            self._db.executemany("insert into events values (?,?,?,?,?,?)", rows)
+            end = (last.at, last.seq, hashes[-1], sum_, id_, first.seq - 1)
+            if self._db.execute(_MOVE, end).rowcount == 0:
+                raise sqlite3.IntegrityError("the run is not what it was")
 
     def _refuse_pruned(self, run: str) -> None:
         if self._db.execute("select 1 from pruned where run = ?", (run,)).fetchone():
@@ -292,6 +318,9 @@ class SqliteJournal:
     async def claim(self, run: str, owner: str, until: int) -> Lease | None:
         return self._desk.claim(run, owner, until)
 
+    async def renew(self, leases: Sequence[tuple[str, str]], until: int) -> list[Lease]:
+        return self._desk.renew(leases, until)
+
     async def release(self, run: str, owner: str) -> None:
         self._desk.release(run, owner)
 
@@ -300,6 +329,9 @@ class SqliteJournal:
 
     async def send(self, run: str, body: Any) -> int:
         return self._desk.send(run, body)
+
+    async def requested(self) -> Collection[str]:
+        return self._desk.requested()
 
     async def requests(self, run: str) -> list[Request]:
         return self._desk.requests(run)
@@ -319,6 +351,9 @@ class SqliteJournal:
 
     async def close(self) -> None:
         self._file.close()
+
+
+_MOVE = "update runs set updated = ?, events = ?, head = ?, seal = ? where id = ? and events = ?"
 
 
 def _apart(kept: dict[str, bytes], raw: bytes) -> bytes:

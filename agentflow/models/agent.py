@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextvars import copy_context
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -15,19 +15,17 @@ from agents import (
     Agent,
     AgentsException,
     FunctionTool,
-    InputGuardrail,
-    OutputGuardrail,
+    MaxTurnsExceeded,
     RunConfig,
     RunContextWrapper,
     Runner,
+    RunResult,
     ToolErrorFormatterArgs,
 )
 from agents import Tool as SdkTool
-from agents.mcp import MCPServer
 from agents.tool_context import ToolContext
 
 from agentflow.context import current
-from agentflow.evidence import Evidence
 from agentflow.exceptions import (
     GuardrailTripped,
     ModelCannot,
@@ -37,23 +35,27 @@ from agentflow.exceptions import (
     ProjectError,
     ToolError,
 )
-from agentflow.marking import notice, random_mark
+from agentflow.marking import notice
 from agentflow.mcp import McpServer
 from agentflow.models.activation import Activation
+from agentflow.models.agent_spec import AgentCall as AgentCall
+from agentflow.models.agent_spec import AgentResult as AgentResult
+from agentflow.models.agent_spec import AgentSpec as AgentSpec
 from agentflow.models.calls import STOPS, Calls, Use, all_required, jsonable, told
 from agentflow.models.catalog import ModelRef
 from agentflow.models.completion import answered
 from agentflow.models.computer import HasScreen, computer_tool, refuse_model
 from agentflow.models.errors import translated
-from agentflow.models.guarding import Guard, Judgement, input_guardrails, output_guardrails
-from agentflow.models.mcp import refuse_failed
+from agentflow.models.foreign import labelled, needs_approval, strict
+from agentflow.models.guarding import Judgement, input_guardrails, output_guardrails
 from agentflow.models.pool import ModelPool
 from agentflow.models.sdk import (
     Model,
     ModelResponse,
-    Settings,
+    ModelSettings,
     TResponseStreamEvent,
     bound,
+    calls_something,
     completed_event,
     counted,
     model_settings,
@@ -61,6 +63,7 @@ from agentflow.models.sdk import (
     output_schema,
     tool_calls,
 )
+from agentflow.models.stretches import NextStretch, Stretches
 from agentflow.models.traced import TracedModel
 from agentflow.tools import Tool
 
@@ -72,59 +75,6 @@ _ASKED = {
     "required": ["input"],
     "additionalProperties": False,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentSpec:
-    """An agent and those it may hand over to or call. Names must be unique; a missing model is inherited.
-
-    `max_turns` bounds an agent that is called as a tool, and those it hands over to.
-    """
-
-    name: str
-    description: str = ""
-    instructions: str = ""
-    tools: tuple[Tool[..., Any], ...] = ()
-    output: Any = str
-    model: Model | str | None = None
-    settings: Settings | None = None
-    max_turns: int = 10
-    handoffs: tuple[AgentSpec, ...] = ()
-    agents_as_tools: tuple[AgentSpec, ...] = ()
-    input_guardrails: tuple[InputGuardrail[Any] | Guard, ...] = ()
-    output_guardrails: tuple[OutputGuardrail[Any] | Guard, ...] = ()
-    mcp_servers: tuple[MCPServer | McpServer, ...] = ()
-
-
-def _mark() -> str:
-    context = current()
-    return context.mark if context is not None else random_mark()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentCall:
-    """What an agent is asked. `model` is what its agents inherit; `settings` and `max_turns` go before its own.
-
-    `first_number` is the number that the first piece of evidence gets; what is not trusted is told between `mark`s.
-    """
-
-    spec: AgentSpec
-    text: str
-    model: Model | str = "embedded"
-    settings: Settings | None = None
-    max_turns: int | None = None
-    first_number: int = 1
-    mark: str = field(default_factory=_mark)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentResult:
-    """What an agent run gave. `agent` is the one that answered; evidence `n` is `evidence[n - first_number]`."""
-
-    output: Any
-    usage: Mapping[str, int]
-    evidence: list[Evidence]
-    agent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +109,7 @@ class _Run:
     def __init__(self, spec: AgentSpec, shared: _Shared) -> None:
         self.shared = shared
         self.offered: list[str] = []
+        self.stretches = Stretches()
         self._spec = spec
         self._text = ""
         self._outer = copy_context()
@@ -174,10 +125,7 @@ class _Run:
         self.active = await self._began(self._spec, attributes)
         try:
             await self._connect(self._spec)
-            agent = self._agent(self._spec)
-            result = await Runner.run(
-                agent, text, max_turns=self._spec.max_turns, run_config=self._run_config()
-            )
+            result = await self._answered(text)
         except BaseException as error:
             known = self._known(error)
             await self.active.finish(known)
@@ -189,6 +137,22 @@ class _Run:
         self.active.record.result = jsonable(result.final_output)
         await self.active.finish(None)
         return result.final_output, result.last_agent.name
+
+    async def _answered(self, text: str) -> RunResult:
+        """What the Runner gives in the end, which is started anew for each stretch."""
+        agent, most = self._agent(self._spec), self._spec.max_turns
+        context, config = RunContextWrapper[Any](None), self._run_config()
+        while True:
+            left = most - self.stretches.turns
+            try:
+                return await Runner.run(agent, text, context=context, max_turns=left, run_config=config)
+            except NextStretch as stretch:
+                agent = self._agent(stretch.agent)
+                # They are of what was given at first, and have judged it.
+                agent.input_guardrails = []
+            except MaxTurnsExceeded:
+                # The Runner would say how many were left for the last stretch.
+                raise MaxTurnsExceeded(f"Max turns ({most}) exceeded") from None
 
     async def _connect(self, spec: AgentSpec) -> None:
         """Connect the MCP servers of an agent and of those that it may hand over to."""
@@ -276,7 +240,7 @@ class _Run:
                 handoffs=[self._agent(other) for other in spec.handoffs],
                 input_guardrails=input_guardrails(spec.input_guardrails, self._judged),
                 output_guardrails=output_guardrails(spec.output_guardrails, self._judged),
-                mcp_servers=[_strict(s) for s in spec.mcp_servers if not isinstance(s, McpServer)],
+                mcp_servers=[strict(s) for s in spec.mcp_servers if not isinstance(s, McpServer)],
                 # Errors come to us, to be recorded; what is told to the model is decided there.
                 mcp_config={"failure_error_function": None},
             )
@@ -307,6 +271,7 @@ class _Run:
             refuse_model(tool, self.model(spec).ref)
             return computer_tool(tool, self.shared.calls, lambda: self.active.within)
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw)
             return await self.active.within(self.shared.calls.use(use))
@@ -322,6 +287,7 @@ class _Run:
     def _asking(self, spec: AgentSpec) -> FunctionTool:
         """An agent as a tool of another one: it starts anew with the text it is given."""
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             return await self.active.within(self._asked(spec, raw, context.tool_call_id))
 
@@ -358,6 +324,7 @@ class _Run:
     def mcp_tool(self, function: FunctionTool) -> FunctionTool:
         """A tool of an MCP server, recorded and approved like one of our own."""
 
+        @_typed
         async def invoke(context: ToolContext[Any], raw: str) -> Any:
             async def work() -> Any:
                 try:
@@ -366,7 +333,7 @@ class _Run:
                     # The SDK puts what a tool says of its failure into words of its own.
                     raise (error.__cause__ if isinstance(error.__cause__, ToolError) else error) from None
 
-            tool = _labelled(function, work, await _needs_approval(function, context, raw))
+            tool = labelled(function, work, await needs_approval(function, context, raw))
             use = Use(tool=tool, call_id=context.tool_call_id, raw=raw, foreign=work)
             return await self.active.within(self.shared.calls.use(use))
 
@@ -377,6 +344,7 @@ class _Run:
 
     def count(self, response: ModelResponse) -> None:
         """Add up usage, and mend call ids that are empty or used before: some servers give such."""
+        self.stretches.answered()
         self.shared.usage.update(counted(response.usage))
         calls = tool_calls(response)
         for call in calls:
@@ -388,48 +356,18 @@ class _Run:
         self.shared.calls.begin_turn([call.call_id for call in calls])
 
 
+Invoke = Callable[[ToolContext[Any], str], Coroutine[Any, Any, Any]]
+
+
+def _typed(invoke: Invoke) -> Invoke:
+    """The same, with types for annotations: where they are text, the SDK compiles them at each call of the tool."""
+    invoke.__annotations__ = {"context": ToolContext[Any], "raw": str, "return": Any}
+    return invoke
+
+
 def _reaches_out(spec: AgentSpec) -> bool:
     has_own = bool(spec.tools or spec.mcp_servers or spec.agents_as_tools)
     return has_own or any(map(_reaches_out, spec.handoffs))
-
-
-def _strict(server: MCPServer) -> MCPServer:
-    """The same server, whose results that it flags as errors are errors."""
-    strict = copy(server)
-
-    async def call_tool(
-        tool_name: str, arguments: dict[str, Any] | None, meta: dict[str, Any] | None = None
-    ) -> Any:
-        result = await server.call_tool(tool_name, arguments, meta)
-        refuse_failed(tool_name, result)
-        return result
-
-    strict.call_tool = call_tool  # type: ignore[method-assign]
-    return strict
-
-
-async def _needs_approval(function: FunctionTool, context: ToolContext[Any], raw: str) -> bool:
-    if isinstance(function.needs_approval, bool):
-        return function.needs_approval
-
-    try:
-        return await function.needs_approval(context, json.loads(raw or "{}"), context.tool_call_id)
-    except ValueError:
-        return True
-
-
-def _labelled(function: FunctionTool, work: Any, needs_approval: bool) -> Tool[..., Any]:
-    """A server may say that a tool of its only reads; one that says nothing is taken to write."""
-    hints = function.mcp_annotations
-    return Tool(
-        name=function.name,
-        description=function.description,
-        function=work,
-        effect="read" if hints is not None and hints.read_only_hint else "write",
-        outside=True,
-        needs_approval=needs_approval,
-        origin="mcp",
-    )
 
 
 @dataclass
@@ -438,7 +376,14 @@ class _RecordedAgent(Agent[Any]):
 
     run: _Run | None = None
 
+    async def get_all_tools(self, run_context: RunContextWrapper[Any]) -> list[SdkTool]:
+        # None of them is ever disabled: the SDK makes a task for each, every turn, to find that out.
+        return [*await self.get_mcp_tools(run_context), *self.tools]
+
     async def get_mcp_tools(self, run_context: RunContextWrapper[Any]) -> list[SdkTool]:
+        if not self.mcp_servers:
+            return []
+
         tools = await super().get_mcp_tools(run_context)
         run = self.run
         return [run.mcp_tool(tool) if run and isinstance(tool, FunctionTool) else tool for tool in tools]
@@ -450,18 +395,26 @@ class _ActivatedModel(Model):
     def __init__(self, run: _Run, spec: AgentSpec) -> None:
         self._run = run
         self._spec = spec
-        self._model = run.model(spec)
+        self._model = run.model(spec).conversing()
+        self._has_called = False
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        activation = await self._run.activate(self._spec)
         request = bound(args, kwargs)
+        request["input"] = self._run.stretches.whole(request["input"], self._spec)
+        activation = await self._run.activate(self._spec)
         if (context := current()) is not None:
             context.count_seen()
 
         request["tools"] = [tool for tool in request["tools"] if self._run.offers(tool.name)]
         self._run.offered = offered(request)
+        settings: ModelSettings = request["model_settings"]
+        if self._has_called and settings.tool_choice is not None:
+            # As the Runner does within a stretch: who was made to call something shall not be made to for ever.
+            request["model_settings"] = replace(settings, tool_choice=None)
+
         response = await activation.within(answered(self._model, request))
         self._run.count(response)
+        self._has_called = self._has_called or calls_something(response)
         return response
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:

@@ -20,8 +20,9 @@ from typing import Any, cast
 from agentflow.context import Demand
 from agentflow.exceptions import ModelCannot
 from agentflow.models.catalog import ModelRef
-from agentflow.models.pricing import Price, price_of
-from agentflow.models.sdk import ModelSettings, Request, messages, shown_schema
+from agentflow.models.pricing import Price, is_at_once, price_of
+from agentflow.models.sdk import ModelSettings, Request, shown_schema
+from agentflow.transcript import Transcript
 
 # Where nobody sets a limit: room for a long answer or a plan, and small beside any budget worth having.
 OUTPUT_LIMIT = 4096
@@ -39,9 +40,13 @@ NOTHING = Demand(input_tokens=0, output_tokens=0, is_fixed=True, price=lambda _,
 
 
 async def demand_of(
-    ref: ModelRef, request: Request, settings: ModelSettings, prices: Mapping[str, Price]
+    ref: ModelRef,
+    request: Request,
+    settings: ModelSettings,
+    prices: Mapping[str, Price],
+    transcript: Transcript,
 ) -> Demand:
-    """The most tokens that `request` can use; raises `ModelCannot` where there is no bound.
+    """The most tokens that `request` can use, whose items are in `transcript`; raises `ModelCannot` where there is no bound.
 
     The embedded model uses none: it runs in this process.
     """
@@ -51,9 +56,10 @@ async def demand_of(
     own = own_limit(settings)
     output = OUTPUT_LIMIT if own is None else own
     price = price_of(ref, prices)
-    # In a thread: the first look at the price list takes a third of a second.
-    await asyncio.to_thread(price, 1, 1)
-    tokens = _input_tokens(ref, request, output)
+    if not is_at_once(ref, prices):
+        await asyncio.to_thread(price, 1, 1)
+
+    tokens = _input_tokens(ref, request, output, transcript)
     return Demand(input_tokens=tokens, output_tokens=output, is_fixed=own is not None, price=price)
 
 
@@ -68,13 +74,13 @@ def own_limit(settings: ModelSettings) -> int | None:
     return int(limits[0]) if limits else None
 
 
-def _input_tokens(ref: ModelRef, request: Request, output_limit: int) -> int:
+def _input_tokens(ref: ModelRef, request: Request, output_limit: int, transcript: Transcript) -> int:
     kept = [name for name in _SERVER_SIDE if request.get(name) is not None]
     if kept:
         raise _unbounded(ref, f"`{kept[0]}`, a text that the server keeps")
 
-    items = messages(request)
-    parts = [_size(request["system_instructions"] or ""), *(_item(ref, item, output_limit) for item in items)]
+    said = transcript.measured(lambda item: _item(ref, item, output_limit), by=(ref, output_limit))
+    parts = [_size(request["system_instructions"] or ""), said]
     parts += [_PER_TOOL + _shown(tool) for tool in _tools(ref, request)]
     schema = shown_schema(request)
     return _PER_REQUEST + sum(parts) + (0 if schema is None else _shown(schema))

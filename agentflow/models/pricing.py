@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import isfinite
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from agentflow.exceptions import ProjectError
 from agentflow.models.catalog import EMBEDDED, ModelRef, parse
+
+if TYPE_CHECKING:
+    from genai_prices import Usage
+    from genai_prices.types import PriceCalculation
 
 _KEYS = {
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
     "cached_tokens": "cache_read_tokens",
 }
+_FREE = ("embedded", "scripted")
 _FORM = "write it as `{ input = 0.2, output = 0.8 }`, in US dollars per million tokens"
 
 
@@ -46,10 +52,17 @@ def cost_usd(
     if given is not None:
         return given.of(usage.get("input_tokens", 0), usage.get("output_tokens", 0))
 
-    if ref is not None and ref.provider in ("embedded", "scripted"):
+    if ref is not None and ref.provider in _FREE:
         return 0.0
 
     return _listed(name, ref, usage)
+
+
+def is_at_once(ref: ModelRef, prices: Mapping[str, Price]) -> bool:
+    """Whether `cost_usd` of a model answers at once; else it loads the list first, which takes a third of a second."""
+    return (
+        ref.provider in _FREE or _list.cache_info().currsize > 0 or _given(ref.name, ref, prices) is not None
+    )
 
 
 def price_of(
@@ -123,11 +136,17 @@ def _given(name: str, ref: ModelRef | None, prices: Mapping[str, Price]) -> Pric
     return next((plain[known] for known in names if known in plain), None)
 
 
-def _listed(name: str, ref: ModelRef | None, usage: Mapping[str, int | float]) -> float | None:
+@cache
+def _list() -> tuple[type[Usage], Callable[..., PriceCalculation]]:
     # Imported here: the price list takes a third of a second to load.
     from genai_prices import Usage, calc_price
 
-    counted = Usage(**{_KEYS[key]: int(count) for key, count in usage.items() if key in _KEYS})
+    return Usage, calc_price
+
+
+def _listed(name: str, ref: ModelRef | None, usage: Mapping[str, int | float]) -> float | None:
+    counted_as, calc_price = _list()
+    counted = counted_as(**{_KEYS[key]: int(count) for key, count in usage.items() if key in _KEYS})
     try:
         if ref is not None and ref.url:
             return float(calc_price(counted, name, provider_api_url=ref.url).total_price)

@@ -14,8 +14,8 @@ from agentflow.models.sdk import (
     Response,
     TResponseOutputItem,
     Usage,
+    calls_something,
     refusal,
-    tool_calls,
     usage_of,
 )
 
@@ -27,8 +27,7 @@ def items_of(response: ModelResponse) -> list[dict[str, Any]]:
 
 def described(response: ModelResponse, incomplete: str | None = None) -> dict[str, Any]:
     """What is recorded of a response beside its items and its usage."""
-    calls = bool(tool_calls(response)) or any(item.type == "computer_call" for item in response.output)
-    reason = "tool_calls" if calls else "refusal" if refusal(response) else "stop"
+    reason = "tool_calls" if calls_something(response) else "refusal" if refusal(response) else "stop"
     known: dict[str, Any] = {"finish_reason": incomplete or reason}
     identity = response.response_id if response.response_id != NO_ID else _provider_id(response.output)
     if identity:

@@ -81,6 +81,7 @@ __all__ = [
     "Usage",
     "answer_text",
     "bound",
+    "calls_something",
     "completed_event",
     "counted",
     "messages",
@@ -192,6 +193,11 @@ def answer_text(response: ModelResponse) -> str:
 
 def tool_calls(response: ModelResponse) -> list[ResponseFunctionToolCall]:
     return [item for item in response.output if isinstance(item, ResponseFunctionToolCall)]
+
+
+def calls_something(response: ModelResponse) -> bool:
+    """Whether a response calls a tool, hands over, or acts on a screen."""
+    return bool(tool_calls(response)) or any(item.type == "computer_call" for item in response.output)
 
 
 def refusal(response: ModelResponse) -> str | None:

@@ -9,13 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agentflow.context import Demand, Operation, Outcome, current, effect
+from agentflow.events import Payload
 from agentflow.exceptions import ModelOutputInvalid
 from agentflow.models.calls import jsonable
 from agentflow.models.catalog import EMBEDDED, ModelRef
 from agentflow.models.computer import by_digest
 from agentflow.models.demand import demand_of, own_limit
 from agentflow.models.errors import translated
-from agentflow.models.pricing import Price, cost_usd
+from agentflow.models.pricing import Price, cost_usd, is_at_once
 from agentflow.models.record import described, items_of, response_from
 from agentflow.models.sdk import (
     Model,
@@ -41,7 +42,8 @@ from agentflow.models.sdk import (
     offered,
     shown_schema,
 )
-from agentflow.secrets import redact_within
+from agentflow.secrets import redact
+from agentflow.transcript import Transcript
 
 Emit = Callable[[TResponseStreamEvent], None]
 # Reasons that servers of the Responses API give for answers that they broke off.
@@ -54,10 +56,22 @@ class TracedModel(Model):
     What an earlier attempt of a step was answered is answered again, without asking. `prices` go before the list.
     """
 
-    def __init__(self, inner: Model, ref: ModelRef, *, prices: Mapping[str, Price] | None = None) -> None:
+    def __init__(
+        self,
+        inner: Model,
+        ref: ModelRef,
+        *,
+        prices: Mapping[str, Price] | None = None,
+        transcript: Transcript | None = None,
+    ) -> None:
         self.inner = inner
         self.ref = ref
         self._prices = prices or {}
+        self._transcript = transcript
+
+    def conversing(self) -> TracedModel:
+        """The same model for the requests of one conversation: what each repeats is not gone over again."""
+        return TracedModel(self.inner, self.ref, prices=self._prices, transcript=new_transcript())
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         return await self._call(bound(args, kwargs), None)
@@ -83,7 +97,8 @@ class TracedModel(Model):
         return self.inner.get_retry_advice(request)
 
     async def _call(self, request: Request, emit: Emit | None) -> ModelResponse:
-        request = _without_secrets(request)
+        transcript = self._transcript or new_transcript()
+        request = _without_secrets(request, transcript)
 
         async def work(record: Operation) -> ModelResponse:
             return await self._recorded(_limited(self.ref, request, record), emit, record)
@@ -101,17 +116,19 @@ class TracedModel(Model):
             self.ref.name,
             work,
             restore,
-            request=_asked(request),
-            demand=await self._demand(request, settings),
+            request=_asked(request, transcript),
+            demand=await self._demand(request, settings, transcript),
             **_labels(self.ref, settings),
         )
 
-    async def _demand(self, request: Request, settings: ModelSettings) -> Demand | None:
+    async def _demand(
+        self, request: Request, settings: ModelSettings, transcript: Transcript
+    ) -> Demand | None:
         context = current()
         if context is None or not context.is_bounded():
             return None
 
-        return await demand_of(self.ref, request, settings, self._prices)
+        return await demand_of(self.ref, request, settings, self._prices, transcript)
 
     async def _recorded(self, request: Request, emit: Emit | None, record: Operation) -> ModelResponse:
         try:
@@ -142,8 +159,11 @@ class TracedModel(Model):
         )
 
     async def _priced(self, usage: dict[str, int]) -> dict[str, int | float]:
-        # In a thread: the first look at the price list takes a third of a second.
-        usd = await asyncio.to_thread(cost_usd, self.ref, usage, self._prices)
+        if is_at_once(self.ref, self._prices):
+            usd = cost_usd(self.ref, usage, self._prices)
+        else:
+            usd = await asyncio.to_thread(cost_usd, self.ref, usage, self._prices)
+
         return {**usage} if usd is None else {**usage, "usd": usd}
 
     async def _answer(self, request: Request, emit: Emit | None) -> tuple[ModelResponse, dict[str, Any]]:
@@ -255,17 +275,25 @@ def _usage(usage: ResponseUsage | None) -> Usage:
     )
 
 
-def _without_secrets(request: Request) -> Request:
+def new_transcript() -> Transcript:
+    """A transcript of messages and calls, which are items of the Responses API; pictures are written by their digests."""
+    return Transcript(lambda items: jsonable(messages({"input": items})), by_digest)
+
+
+def _without_secrets(request: Request, transcript: Transcript) -> Request:
     """No model is told a secret: what is sent is what is recorded."""
-    said = redact_within(request["input"])
-    return {**request, "system_instructions": redact_within(request["system_instructions"]), "input": said}
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    """What a model was asked, as it is recorded: messages and calls are items of the Responses API."""
+    given, instructions = request["input"], request["system_instructions"]
+    shown = transcript.shown(messages(request) if isinstance(given, str) else given)
     return {
-        "instructions": request["system_instructions"],
-        "messages": by_digest(jsonable(messages(request))),
-        "tools": offered(request),
-        "schema": shown_schema(request),
+        **request,
+        "system_instructions": instructions and redact(instructions),
+        "input": redact(given) if isinstance(given, str) else shown,
     }
+
+
+def _asked(request: Request, transcript: Transcript) -> Payload:
+    """What a model was asked, as it is recorded."""
+    before = {"instructions": request["system_instructions"]}
+    return transcript.request(
+        before, "messages", {"tools": offered(request), "schema": shown_schema(request)}
+    )

@@ -62,6 +62,9 @@ class FunctionStep(Step[In_contra, Out_co]):
         return cast("Out_co", await given if inspect.isawaitable(given) else given)
 
     async def execute(self, value: Any, ctx: Context) -> Any:
+        if self.is_async and not self.wants_context:
+            return await self.function(value)
+
         return await self(value, ctx)
 
     def step_spec(self) -> StepSpec:

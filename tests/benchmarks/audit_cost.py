@@ -36,7 +36,7 @@ from agentflow.tracing.content import told
 from agentflow.tracing.document import otlp_json
 from agentflow.tracing.received import spans_in
 from agentflow.tracing.spans import spans_of
-from tests.benchmarks.engine_cost import chain
+from tests.benchmarks.flows import chain
 from tests.journal.examples import started
 from tests.tracing import ordering
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -102,7 +102,7 @@ class Play:
                 assert activation.node.map is not None
                 count = activation.node.map.at_most
                 items = activation._replace(input=Payload(parts=[Payload(1)] * count))
-                self.state = replace(self.state, active=self.state.active.insert(items.id, items))
+                self.state = self.state._replace(active=self.state.active.insert(items.id, items))
                 self.post(MapExpanded, step=activation.id, count=count)
             case End() | Fail():
                 self.ended = "end" if isinstance(command, End) else "fail"

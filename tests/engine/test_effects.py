@@ -235,7 +235,7 @@ async def test_a_write_in_a_step_that_times_out_is_in_doubt() -> None:
         await asyncio.sleep(5)
         return ""
 
-    @step(timeout=0.02, retries=Retry(times=3, delay=0))
+    @step(timeout=0.2, retries=Retry(times=3, delay=0))
     async def calling(number: int) -> int:
         await call(slow, {})
         return number
@@ -346,12 +346,12 @@ async def test_other_branches_go_on_while_one_asks() -> None:
 async def test_a_person_who_thinks_does_not_use_up_a_step_s_time() -> None:
     """The time limit of a step is not over because somebody took longer to answer."""
 
-    @step(timeout=0.1)
+    @step(timeout=0.5)
     async def limited(number: int) -> str:
         return str(await call(pay, {"amount": number}))
 
     async def slow(pending: Any) -> Decision:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.6)
         return Decision(approved=True)
 
     workflow = Workflow("w", start=limited, end=limited)
@@ -514,7 +514,7 @@ class Held(MemoryJournal):
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:
         if self.holds and any(isinstance(event, OperationStarted) for event in events):
             self.holds -= 1
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.6)
 
         await super().append(run, events, durable=durable)
 
@@ -522,7 +522,7 @@ class Held(MemoryJournal):
 async def test_a_call_that_was_stopped_before_it_was_made_is_not_doubted() -> None:
     """A write whose intent was still being recorded when its step was stopped was not made, and is simply made later."""
 
-    @step(timeout=0.1, retries=Retry(times=1, delay=0))
+    @step(timeout=0.5, retries=Retry(times=1, delay=0))
     async def calling(number: int) -> int:
         return number + int(await call(send, {"text": "x"}))
 

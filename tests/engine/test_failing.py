@@ -159,7 +159,7 @@ async def test_a_time_limit_is_for_one_attempt() -> None:
     """A step that was too slow once is tried again with its whole time."""
     attempts: list[int] = []
 
-    @step(timeout=0.02, retries=Retry(times=1, delay=0))
+    @step(timeout=0.2, retries=Retry(times=1, delay=0))
     async def slow(number: int) -> int:
         attempts.append(number)
         if len(attempts) == 1:

@@ -316,10 +316,10 @@ async def test_an_approver_that_thinks_does_not_use_the_budget() -> None:
     sign = Approval("sign", of=int)
 
     async def slow(pending: Any) -> Decision:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.7)
         return Decision(approved=True)
 
-    workflow = Workflow("w", start=one, end=two, edges=[one >> sign >> two], budget=Budget(minutes=0.0005))
+    workflow = Workflow("w", start=one, end=two, edges=[one >> sign >> two], budget=Budget(minutes=0.01))
 
     assert await run(workflow, 1, settings=Settings(approver=slow)) == 4
 

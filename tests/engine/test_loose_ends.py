@@ -119,10 +119,17 @@ async def test_an_outcome_that_comes_late_ends_the_doubt() -> None:
 async def test_a_step_that_goes_on_after_a_call_was_cut_off_is_in_doubt() -> None:
     """A step that gives up waiting for a write and ends well does not hide that nobody knows what became of it."""
 
+    @tool(effect="write")
+    async def send_slowly(text: str) -> str:
+        """Send, and take long."""
+        log.append(f"send {text}")
+        await asyncio.sleep(60)
+        return text
+
     @step
     async def hasty(number: int) -> int:
         try:
-            await asyncio.wait_for(call(send, {"text": "x"}), 0.005)
+            await asyncio.wait_for(call(send_slowly, {"text": "x"}), 0.1)
         except TimeoutError:
             return number
 
@@ -131,7 +138,7 @@ async def test_a_step_that_goes_on_after_a_call_was_cut_off_is_in_doubt() -> Non
     workflow = Workflow("w", start=hasty, end=hasty)
     settings = Settings(journal=MemoryJournal())
     waiting = await run(workflow, 1, run_id="r", settings=settings).result()
-    assert [(p.kind, p.tool) for p in waiting.pending] == [("effect", "send")]
+    assert [(p.kind, p.tool) for p in waiting.pending] == [("effect", "send_slowly")]
     again = await resume(workflow, "r", settings=settings)
     again.resolve(None, "done", result="x")
     assert (await again.result()).status == "done"

@@ -264,7 +264,7 @@ def test_the_wait_is_made_of_the_recorded_chance() -> None:
     jittery = Retry(times=2, delay=1, jitter=0.5)
     activation = run.state.active["flaky#1"]
     changed = activation._replace(node=replace(activation.node, retry=jittery))
-    state = replace(run.state, active=run.state.active.insert("flaky#1", changed))
+    state = run.state._replace(active=run.state.active.insert("flaky#1", changed))
     failed = StepFailed(seq=3, at=0, step="flaky#1", error=ErrorInfo(kind="E", message=""), chance=0.5)
     _, (sleep,) = reduce(state, failed, run.program.graph)
 

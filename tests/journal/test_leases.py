@@ -81,6 +81,35 @@ def test_of_many_processes_one_gets_a_run(tmp_path: Path) -> None:
     assert won == {str(n): 1 for n in range(100)}
 
 
+async def test_many_leases_are_renewed_at_once(journal: Journal) -> None:
+    """Ours stand longer, those that nobody has are taken, and those that another one has are told."""
+    await journal.claim("r", "a", LATER)
+    await journal.claim("s", "b", LATER)
+    await journal.claim("t", "b", time.time_ns() - 1)
+    taken = await journal.renew([("r", "a"), ("s", "a"), ("t", "a"), ("u", "a")], LATER + 5)
+
+    assert taken == [Lease(run="s", owner="b", until=LATER)]
+    assert [await journal.holder(run) for run in "rtu"] == [
+        Lease(run=run, owner="a", until=LATER + 5) for run in "rtu"
+    ]
+    assert await journal.renew([], LATER) == []
+
+
+async def test_the_runs_that_have_requests(journal: Journal) -> None:
+    """A run is named while it has a request."""
+    assert set(await journal.requested()) == set()
+    sent = await journal.send("r", 1)
+    await journal.send("r", 2)
+    await journal.send("s", 3)
+    assert set(await journal.requested()) == {"r", "s"}
+    await journal.take("s", sent + 2)
+    await journal.take("r", sent)
+    assert set(await journal.requested()) == {"r"}
+    await journal.take("r", sent + 1)
+    await journal.take("nobody", 1)
+    assert set(await journal.requested()) == set()
+
+
 async def test_requests_are_read_in_order_and_taken_once(journal: Journal) -> None:
     """They wait, oldest first, until each is taken; a number is not given twice."""
     first = await journal.send("r", {"cancel": "too slow"})
@@ -119,15 +148,18 @@ async def test_requests_of_another_process_are_seen(tmp_path: Path) -> None:
     sent = await other.send("r", 1)
     assert [one.id for one in await ours.requests("r")] == [sent]
 
+    assert set(await ours.requested()) == {"r"}
     asked: list[str] = []
     ours._db.set_trace_callback(asked.append)
     for _ in range(5):
         await ours.requests("r")
+        await ours.requested()
 
     assert set(asked) == {"pragma data_version"}
     ours._db.set_trace_callback(None)
     assert await other.take("r", sent)
     assert await ours.requests("r") == []
+    assert set(await ours.requested()) == set()
     await ours.close()
     await other.close()
 

@@ -103,8 +103,11 @@ async def menu_behind_button(desk: Desk) -> None:
             break
 
         await desk.do("hover", ref=node.ref)
-        await asyncio.sleep(0.4)
-        await desk.look()
+        # What is in it shows only after a while, and in most there is nothing.
+        for _ in range(8):
+            if not desk.every("menuitem", item):
+                await asyncio.sleep(0.1)
+                await desk.look()
 
     await desk.click(desk.one("menuitem", item))
 

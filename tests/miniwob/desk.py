@@ -87,7 +87,7 @@ class Desk:
         """Click the button with this name."""
         await self.click(self.one("button", name))
 
-    async def until(self, role: str, name: str | None = None, seconds: float = 5) -> Node:
+    async def until(self, role: str, name: str | None = None, seconds: float = 30) -> Node:
         """Look until there is such an element; fails after so many seconds."""
         async with asyncio.timeout(seconds):
             while not self.every(role, name):

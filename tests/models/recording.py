@@ -93,6 +93,9 @@ class Recording:
         if self.refuse is not None:
             self.refuse(kind, name)
 
+        if isinstance(request, Payload):
+            request = request.data
+
         parent = _inside.get()
         key = self._key(parent.key if parent else (), kind, name, request)
         if not is_scope and key in self.known:

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from agents.testing import ScriptedModel, assistant_message
 
-from agentflow.context import Operation
+from agentflow.context import Demand, Operation
 from agentflow.exceptions import ModelCannot
 from agentflow.models.agent import AgentCall, AgentSpec, run_agent
-from agentflow.models.catalog import parse
+from agentflow.models.catalog import ModelRef, parse
 from agentflow.models.completion import complete
 from agentflow.models.demand import OUTPUT_LIMIT, demand_of
 from agentflow.models.pool import ModelPool
 from agentflow.models.pricing import Price
-from agentflow.models.sdk import ModelSettings, ModelTracing, Request, output_schema
-from agentflow.models.traced import TracedModel, _limited
+from agentflow.models.sdk import ModelSettings, ModelTracing, Request, messages, output_schema
+from agentflow.models.traced import TracedModel, _limited, new_transcript
 from agentflow.tools import tool
 from tests.models.openai_server import OpenAIServer, Received, Said, calls, says
 from tests.models.recording import recorded
@@ -42,7 +42,13 @@ def request(text: Any = "hi", **more: Any) -> Request:
 
 
 async def tokens(asked: Request, ref: str = "chat/m@http://h/v1") -> int:
-    return (await demand_of(parse(ref, {}), asked, asked["model_settings"], PRICES)).input_tokens
+    return (await demand(parse(ref, {}), asked, asked["model_settings"])).input_tokens
+
+
+async def demand(ref: ModelRef, asked: Request, settings: ModelSettings, prices: Any = PRICES) -> Demand:
+    transcript = new_transcript()
+    transcript.shown(messages(asked))
+    return await demand_of(ref, asked, settings, prices, transcript)
 
 
 async def test_each_byte_that_is_sent_may_be_a_token() -> None:
@@ -97,11 +103,11 @@ async def test_the_output_is_the_caller_s_limit_or_a_common_one() -> None:
         (ModelSettings(extra_args={"max_completion_tokens": 60}), 60, True),
         (ModelSettings(extra_body={"max_tokens": 70}), 70, True),
     ):
-        demand = await demand_of(MODEL, request(), settings, PRICES)
-        assert (demand.output_tokens, demand.is_fixed) == (limit, fixed)
-        assert demand.price(1_000_000, 1_000_000) == 3.0
+        found = await demand(MODEL, request(), settings)
+        assert (found.output_tokens, found.is_fixed) == (limit, fixed)
+        assert found.price(1_000_000, 1_000_000) == 3.0
 
-    unknown = await demand_of(MODEL, request(), ModelSettings(), {})
+    unknown = await demand(MODEL, request(), ModelSettings(), {})
     assert unknown.price(1, 1) is None
 
 

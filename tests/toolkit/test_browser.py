@@ -351,7 +351,7 @@ async def test_a_stale_reference_says_so(session: BrowserSession) -> None:
 
 async def test_an_action_that_cannot_be_done_says_why(browser: Browser) -> None:
     """A disabled button, a missing option, an unknown key and a missing history each have a clear error."""
-    async with BrowserSession(browser, action_seconds=0.3) as session:
+    async with BrowserSession(browser, action_seconds=1) as session:
         with pytest.raises(ToolError, match="no page to go back to"):
             await session.back()
 

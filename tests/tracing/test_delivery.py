@@ -32,7 +32,7 @@ def receiver() -> Generator[Receiver]:
 
 
 def recipient(url: str, **given: Any) -> Recipient:
-    collector = Collector(endpoint=f"{url}/v1/traces", timeout=0.5, **given)
+    collector = Collector(endpoint=f"{url}/v1/traces", timeout=5, **given)
     return Recipient(collector=collector, capture=Capture(), environ={})
 
 
@@ -135,7 +135,7 @@ async def test_an_answer_that_breaks_off_is_asked_for_again(tracing: Tracing, re
     to = recipient(receiver.url)
     receiver.answers = [(200, b"", {"content-length": "50"})]
     known = await known_delivery(tracing.journal, "counting-1", to)
-    assert (await deliver(tracing.journal, traced.events, known, to, 5)).failed == len(traced.spans)
+    assert (await deliver(tracing.journal, traced.events, known, to, 1)).failed == len(traced.spans)
     assert (await deliver_owed(tracing.journal, to, 20)).sent == len(traced.spans)
     assert {len(forms) for forms in bytes_by_id(receiver.kept()).values()} == {1}
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from agentflow.exceptions import NetworkUnavailable, ToolError, ToolTimeout
+from agentflow.toolkit.browser.fence import Fence
 from agentflow.toolkit.browser.obstacles import late
 from agentflow.toolkit.browser.process import Browser, first_line, require_playwright
 from agentflow.toolkit.browser.reach import Reach
+from agentflow.toolkit.browser.settling import Action, settled
 from agentflow.toolkit.browser.snapshot import clean
-from agentflow.toolkit.browser.traffic import Action, Traffic, Writes
+from agentflow.toolkit.browser.traffic import Traffic, Writes
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Dialog, Download, Frame, Page
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 ACTION_SECONDS = 3.0
 NAVIGATION_SECONDS = 15.0
 MOST_TABS = 12
-# What the browser notes once the click or the key was done, and only the page that it leads to is waited for.
-_DONE = re.compile(r"action done|waiting for scheduled navigations")
 _SCHEMES = ("http:", "https:", "about:", "chrome-error:")
 _NO_TRACE = "make the session with `trace=True`"
 
@@ -74,6 +73,7 @@ class Pages:
         self._traces = trace
         self._downloads = downloads
         self._context: BrowserContext | None = None
+        self._fence: Fence | None = None
         self._current: Page | None = None
         self._turn = asyncio.Lock()
         self._doing_now: Action | None = None
@@ -260,6 +260,7 @@ class Pages:
     async def _new_context(self) -> BrowserContext:
         context = await self._browser.context(downloads=self._downloads)
         await self._traffic.attach(context)
+        self._fence = Fence(context)
         context.on("page", self._opened)
         context.on("dialog", self._asked)
         if self._traces:
@@ -270,7 +271,11 @@ class Pages:
 
     async def _forget(self) -> None:
         context, self._context, self._current = self._context, None, None
+        fence, self._fence = self._fence, None
         self._lost = self._stray = False
+        if fence:
+            await fence.close()
+
         if context:
             from playwright.async_api import Error
 
@@ -324,7 +329,13 @@ class Pages:
         from playwright.async_api import Error
 
         assert self._doing_now is not None
-        await self._traffic.quiet(self._doing_now, self._action / 1000, self._navigation / 1000)
+        assert self._fence is not None
+        await settled(
+            self._doing_now,
+            self._fence,
+            seconds=self._action / 1000,
+            page_seconds=self._navigation / 1000,
+        )
         page = self._current if self._current is not None and not self._current.is_closed() else page
         if page.is_closed():
             page = await self._page()
@@ -354,22 +365,6 @@ class Pages:
 
     async def _here(self, page: Page) -> Visit:
         return Visit(url=page.url, title=clean(await page.title()), status=self._traffic.status)
-
-    async def _pressed(self, deed: Awaitable[Any]) -> None:
-        """Do what may lead to another page, which is not waited for here: it may be slow, or a person is asked first."""
-        from playwright.async_api import Error
-        from playwright.async_api import TimeoutError as Late
-
-        assert self._doing_now is not None
-        self._doing_now.has_clicked = True
-        try:
-            await deed
-        except Late as error:
-            if not _DONE.search(str(error)):
-                raise
-        except Error:
-            if not self._is_only_the_page():
-                raise
 
 
 async def _title(page: Page) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.exceptions import ToolError
 from agentflow.toolkit.browser.pages import Pages
@@ -42,6 +42,8 @@ _CHANGES = re.compile(
 _SENDS = re.compile(
     r"(?i)\b(send|submit|order|book|reserve|post|publish|confirm|sign|apply|approve|accept|subscribe)\b"
 )
+# What the browser notes once the click or the key was done, and only the page that it leads to is waited for.
+_DONE = re.compile(r"action done|waiting for scheduled navigations")
 # The names that models give to keys, and those that a browser knows.
 _KEYS = {
     "alt": "Alt",
@@ -123,7 +125,7 @@ class Pointing(Pages):
             for x, y in path[1:]:
                 await page.mouse.move(x, y, steps=4)
 
-            await page.mouse.up()
+            await self._pressed(page.mouse.up())
 
     async def type_text(self, text: str) -> None:
         """Type where the cursor is; the end of a line is the key Enter."""
@@ -174,6 +176,26 @@ class Pointing(Pages):
                     await page.keyboard.up(key)
 
             await self._settled(page)
+
+    def _clicks(self) -> None:
+        """What is done now is what pages do something upon, if only a moment later."""
+        assert self._doing_now is not None
+        self._doing_now.has_clicked = True
+
+    async def _pressed(self, deed: Awaitable[Any]) -> None:
+        """Do what may lead to another page, which is not waited for here: it may be slow, or a person is asked first."""
+        from playwright.async_api import Error
+        from playwright.async_api import TimeoutError as Late
+
+        self._clicks()
+        try:
+            await deed
+        except Late as error:
+            if not _DONE.search(str(error)):
+                raise
+        except Error:
+            if not self._is_only_the_page():
+                raise
 
     def _guarded(self, button: tuple[str, bool]) -> None:
         """Have what a press loads asked about too, where the button says that it changes something."""

@@ -194,6 +194,7 @@ class BrowserSession(Pointing):
         async with self._doing(f"drag `{ref}` to `{to}`", may_send=True) as page:
             element, target = await self._element(page, ref), await self._element(page, to)
             where = await _beyond(element, target, self._action)
+            self._clicks()
             await element.drag_to(target, target_position=where, timeout=self._action, steps=8)
             return await self._settled(page)
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import Context as Variables
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentflow.context import Operation, Outcome, current, effect
@@ -17,15 +15,13 @@ from agentflow.exceptions import AddressRefused, CallRefused, EffectInDoubt, Net
 from agentflow.toolkit.browser.gate import READING, Gate
 from agentflow.toolkit.browser.outgoing import Outgoing, Upload, outgoing
 from agentflow.toolkit.browser.reach import Place, place_of
+from agentflow.toolkit.browser.settling import Action, is_page
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Request, Response, Route, WebSocketRoute
 
 Writes = Literal["refuse", "ask", "allow"]
 SENT_AS = "browser_send"
-# How long nothing must have been loading. A click gets longer: what a frame does upon it takes a moment to begin.
-QUIET_SECONDS = 0.015
-QUIET_CLICK_SECONDS = 0.05
 MOST_NOTES = 20
 LONGEST_TOLD = 600  # characters of what is sent that an error holds
 # What an action waits for beside pages, and how long: a page may keep asking for ever.
@@ -34,41 +30,6 @@ _UNSENT = re.compile(
     r"ERR_(CONNECTION_REFUSED|NAME_NOT_RESOLVED|TUNNEL_CONNECTION_FAILED|PROXY_CONNECTION_FAILED|BLOCKED_BY\w*)"
 )
 _NO_ONE = 'nobody can be asked here: call it within a run, or make the session with `writes="allow"`'
-
-
-@dataclass(slots=True, eq=False)
-class Action:
-    """One action of a session: on whose behalf it is done, and what became of what the page sent meanwhile.
-
-    `may_send` is False for actions that only look. `is_guarded` holds a request back also if it only reads, as the button
-    that was pressed says that it does more.
-    """
-
-    what: str
-    may_send: bool
-    variables: Variables
-    is_guarded: bool = False
-    has_clicked: bool = False
-    limit: asyncio.Timeout | None = None
-    has_asked: bool = False
-    errors: list[Exception] = field(default_factory=list[Exception])
-    deciding: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
-    loading: set[Any] = field(default_factory=set[Any])
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @contextmanager
-    def paused(self) -> Generator[None, None, None]:
-        """The time in which a person is asked does not count against the action's limit."""
-        limit, now = self.limit, asyncio.get_running_loop().time
-        left = when - now() if limit is not None and (when := limit.when()) is not None else None
-        if limit is not None and left is not None:
-            limit.reschedule(None)
-
-        try:
-            yield
-        finally:
-            if limit is not None and left is not None and not limit.expired():
-                limit.reschedule(now() + left)
 
 
 class Traffic:
@@ -124,32 +85,6 @@ class Traffic:
         if note not in self.notes and len(self.notes) < MOST_NOTES:
             self.notes.append(note)
 
-    async def quiet(self, action: Action, seconds: float, page_seconds: float) -> None:
-        """Wait until all that the action set off is decided and answered, but not longer than so many seconds.
-
-        A page that is on its way gets `page_seconds`. Raises what kept a request from being sent.
-        """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        pause = QUIET_CLICK_SECONDS if action.has_clicked else QUIET_SECONDS
-        while True:
-            action.moved.clear()
-            if action.deciding:
-                await asyncio.wait(action.deciding)
-                began = loop.time()
-                continue
-
-            most = page_seconds if any(map(_is_page, action.loading)) else seconds
-            wait = began + most - loop.time() if action.loading else pause
-            try:
-                async with asyncio.timeout(wait):
-                    await action.moved.wait()
-            except TimeoutError:
-                break
-
-        if action.errors:
-            raise action.errors[0]
-
     def refusal(self) -> ToolError | None:
         """Why the navigation of the present action did not get where it should."""
         if self.vetoed:
@@ -198,7 +133,7 @@ class Traffic:
 
     def _veto(self, request: Request, sent: Outgoing) -> None:
         name = f"{sent.method} {sent.url}"
-        if _is_page(request):
+        if is_page(request):
             self.vetoed = name
         else:
             self.note(f"not sent, as no action asked for it: {name}")
@@ -330,8 +265,14 @@ class Traffic:
         self._decide(action, self._consented(dropped, go, sent, action))
 
     def _begun(self, request: Request) -> None:
-        if self._action is not None and request.resource_type in _AWAITED:
+        if self._action is None:
+            return
+
+        if request.resource_type in _AWAITED:
             self._action.loading.add(request)
+
+        # One that could change something is about to be held back, of whatever type it is.
+        if request.resource_type in _AWAITED or request.method not in READING:
             self._action.moved.set()
 
     def _ended(self, request: Request) -> None:
@@ -340,14 +281,14 @@ class Traffic:
             self._action.moved.set()
 
     def _answered(self, response: Response) -> None:
-        if _is_page(response.request):
+        if is_page(response.request):
             self.asked, self.status = response.url, response.status
             if self._action is not None:
                 self._action.is_guarded = False  # what the next page loads is its own
 
     def _failed(self, request: Request) -> None:
         self._ended(request)
-        if _is_page(request):
+        if is_page(request):
             self.asked, self.status = request.url, 0
 
 
@@ -393,12 +334,3 @@ def _repeated(request: Request) -> str:
 
 def _ordinary(url: str, *, moves: bool) -> bool:
     return url.startswith(("http://", "https://")) or (not moves and url.startswith(("data:", "blob:")))
-
-
-def _is_page(request: Request) -> bool:
-    from playwright.async_api import Error
-
-    try:
-        return request.is_navigation_request() and request.frame.parent_frame is None
-    except Error:  # the frame is gone or not there yet
-        return False

@@ -1,0 +1,147 @@
+"""The workflows that are measured: chains, fan-outs, loops, steps that sleep, agents. Their steps do next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from agentflow import Approval, Wait, Workflow, each, gather, step
+from agentflow.steps.function import FunctionStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """What ends a loop."""
+
+    number: int
+
+
+async def _next(number: int) -> int:
+    return number + 1
+
+
+async def _later(number: int) -> int:
+    await asyncio.sleep(0.05)
+    return number + 1
+
+
+@step
+async def split(number: int) -> list[int]:
+    return list(range(number))
+
+
+@step
+async def same(number: int) -> int:
+    return number
+
+
+@step
+async def count(numbers: list[int]) -> int:
+    return len(numbers)
+
+
+@step
+async def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+def chain(length: int, function: Callable[[int], Any] = _next) -> Workflow[int, int]:
+    """Steps in a row, each of which adds one."""
+    steps = [FunctionStep[int, int](function) for _ in range(length)]
+    for number, one in enumerate(steps):
+        one.name = f"s{number}"
+
+    return Workflow("chain", start=steps[0], end=steps[-1], edges=[a >> b for a, b in pairwise(steps)])
+
+
+def sleeping(length: int) -> Workflow[int, int]:
+    """Steps in a row, each of which sleeps for 50 ms and adds one."""
+    return chain(length, _later)
+
+
+def fan(width: int) -> Workflow[int, int]:
+    """One step, `width` branches at once, and one that adds up what they gave."""
+    branches = each(same, parallel=width, at_most=width)
+    return Workflow("fan", start=split, end=total, edges=[split >> branches >> total])
+
+
+def loop(times: int) -> Workflow[int, int]:
+    """One step that is visited `times` times."""
+
+    @step
+    async def again(number: int) -> int | Over:
+        return Over(number=number + 1) if number + 1 >= times else number + 1
+
+    @step
+    async def last(over: Over) -> int:
+        return over.number
+
+    return Workflow(
+        "loop",
+        start=again,
+        end=last,
+        edges=[again.on(int, at_most=times) >> again, again.on(Over) >> last],
+    )
+
+
+def gated() -> Workflow[int, int]:
+    """A step, a person's approval, and another step."""
+    return _around(Approval("sign", of=int))
+
+
+def timed(seconds: float) -> Workflow[int, int]:
+    """A step, some time that passes, and another step."""
+    return _around(Wait("pause", of=int, seconds=seconds))
+
+
+def _around(middle: Any) -> Workflow[int, int]:
+    before, after = chain_steps(2)
+    return Workflow("waiting", start=before, end=after, edges=[before >> middle >> after])
+
+
+def chain_steps(number: int) -> Sequence[FunctionStep[int, int]]:
+    """Steps each of which adds one, not yet in a workflow."""
+    steps = [FunctionStep[int, int](_next) for _ in range(number)]
+    for place, one in enumerate(steps):
+        one.name = f"s{place}"
+
+    return steps
+
+
+def graph(size: int, edges: Sequence[tuple[int, int]]) -> Workflow[int, int]:
+    """An acyclic graph: each step adds up what all its parents give, and a last one what the steps without children give."""
+    parents: dict[int, list[int]] = {node: [] for node in range(size)}
+    for source, target in edges:
+        parents[target].append(source)
+
+    inner = {source for source, _ in edges}
+    parents[size] = [node for node in range(size) if node not in inner]
+    adding = {many: _adding(many) for many in {len(known) for known in parents.values()}}
+    steps = [FunctionStep[Any, int](adding[len(parents[node])]) for node in range(size + 1)]
+    for node, one in enumerate(steps):
+        one.name = f"s{node}"
+
+    paths = [
+        _joined([steps[parent] for parent in parents[node]]) >> steps[node] for node in range(1, size + 1)
+    ]
+    return Workflow("graph", start=steps[0], end=steps[-1], edges=paths)
+
+
+def _joined(parents: Sequence[FunctionStep[Any, int]]) -> Any:
+    return parents[0] if len(parents) == 1 else gather(*parents)
+
+
+def _adding(many: int) -> Callable[[Any], Any]:
+    """A step's function that takes what so many parents give."""
+
+    async def one(number: int) -> int:
+        return number + 1
+
+    async def several(numbers: Any) -> int:
+        return sum(numbers)
+
+    several.__annotations__["numbers"] = tuple[(int,) * many]  # type: ignore[misc]
+    return one if many < 2 else several
