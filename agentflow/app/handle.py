@@ -29,7 +29,7 @@ class Run(Generic[T]):
     def __init__(
         self,
         runner: Runner,
-        lease: Lease,
+        lease: Lease | None,
         *,
         approver: Approver | None = None,
         check: Check | None = None,
@@ -111,10 +111,11 @@ class Run(Generic[T]):
 
     async def give_back(self) -> None:
         """Let go of a run that was taken up and is not to be driven after all."""
-        await self._lease.give_back()
+        if self._lease is not None:
+            await self._lease.give_back()
 
     async def _drive(self) -> Result[T]:
-        if self._lease.is_private:
+        if self._lease is None:
             return await self._result(await self.runner.drive())
 
         async with self._lease.kept(self.runner):

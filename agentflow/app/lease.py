@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from functools import cached_property
 
 from agentflow.app.requests import act
 from agentflow.app.watch import stands_until, watching
@@ -16,17 +15,13 @@ from agentflow.journal.owner import describe, new_owner
 
 
 class Lease:
-    """The right to drive one run; nobody else asks anything of one whose journal `is_private`."""
+    """The right to drive one run."""
 
-    def __init__(self, journal: Journal, run_id: str, *, is_private: bool = False) -> None:
-        self.journal, self.run_id, self.is_private = journal, run_id, is_private
+    def __init__(self, journal: Journal, run_id: str) -> None:
+        self.journal, self.run_id = journal, run_id
+        self.owner = new_owner()
         self._is_held = False
         self._stopping: list[int] = []
-
-    @cached_property
-    def owner(self) -> str:
-        """Who holds it."""
-        return new_owner()
 
     async def take(self) -> None:
         """Make the run ours; raises `RunBusy` where another process drives it."""

@@ -343,7 +343,7 @@ class Replayer(Runner):
                 if event.budget:
                     self.account.raise_limits(event.budget)
             case RunMigrated() if self._is_at_hand:
-                self._programs = {"": self.program}
+                self._programs.clear()
             case StepFinished(output=Payload() as output):
                 attempt = self._attempts.get(event.step)
                 # The object itself, where its step was executed: what follows gets what it got then.
