@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -295,6 +295,11 @@ class SqliteJournal:
         """The steps and operations of runs in short, for figures over many of them; nothing is checked or decoded."""
         with self._file.snapshot():
             yield from skim(self._db, runs)
+
+    async def head_later(self, run: str) -> Callable[[], str]:
+        known = self._known.get(run)
+        head = known.head.hex() if known is not None else await self.head(run)
+        return lambda: head
 
     async def head(self, run: str) -> str:
         with self._file.snapshot():
