@@ -81,7 +81,7 @@ class StepSpec:
     map: MapSpec | None = None
     budget: Budget | None = None
     reads: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict)
     workflow: WorkflowSpec | None = None
 
 
@@ -186,6 +186,9 @@ def _renamed(edge: dict[str, Any]) -> dict[str, Any]:
     return {"from": edge.pop("source"), "to": edge.pop("target"), **edge}
 
 
+_PARTS = (Retry, MapSpec, Budget)
+
+
 def _compact(value: Any) -> dict[str, Any]:
     data: dict[str, Any] = {}
     kind: Any = type(value)
@@ -196,7 +199,7 @@ def _compact(value: Any) -> dict[str, Any]:
 
         if isinstance(item, tuple):
             item = list(item)
-        elif isinstance(item, Retry | MapSpec | Budget):
+        elif type(item) in _PARTS:
             item = _compact(item)
 
         data[name] = item

@@ -41,6 +41,9 @@ def _kept(function: Callable[..., S]) -> Callable[..., S]:
 
 def cases(type_: Any) -> tuple[Any, ...]:
     """The members of a union, or the type itself alone."""
+    if type(type_) is type:
+        return (type_,)
+
     type_ = plain(type_)
     if hasattr(type_, "__value__"):  # an alias: `type Name = A | B`
         return cases(type_.__value__)
@@ -94,6 +97,9 @@ def _is_typed_dict(type_: Any) -> bool:
 
 def class_of(type_: Any) -> type | None:
     """The class that values of `type_` have; None where anything may come (Any, a protocol, a type variable)."""
+    if type(type_) is type:
+        return type_
+
     type_ = _concrete(type_)
     if _is_typed_dict(type_):
         return dict
@@ -148,7 +154,7 @@ def _generic(type_: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def _class_name(type_: Any) -> str:
     module = getattr(type_, "__module__", "builtins")
-    name = getattr(type_, "__qualname__", str(type_))
+    name = getattr(type_, "__qualname__", None) or str(type_)
     return name if module == "builtins" else f"{module}:{name}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from agentflow.path import Case, Chain, Exit, Gather, Path, Step
+from agentflow.path import Case, Chain, Gather, Path, Step
 from agentflow.places import Key, Place
 from agentflow.spec import EdgeSpec
 from agentflow.typeref import type_name
@@ -65,17 +65,22 @@ class _Wirer:
             self.wiring.clashes.append(step)
 
     def link(self, chain: Chain[Any, Any]) -> None:
-        end = chain.first.exit()
         for target in chain.then.entries():
-            self._edge(end, target.name, None, chain.place)
+            self._edge(chain.first, target.name, None, chain.place)
 
     def fill(self, gather_: Gather[Any, Any]) -> None:
         for slot, branch in enumerate(gather_.branches):
-            self._edge(branch.exit(), gather_.name, slot, gather_.place)
+            self._edge(branch, gather_.name, slot, gather_.place)
 
-    def _edge(self, end: Exit, target: str, slot: int | None, place: Place) -> None:
-        on = None if end.on is None else self._case(end.on)
-        edge = EdgeSpec(source=end.step.name, target=target, on=on, at_most=end.at_most, slot=slot)
+    def _edge(self, path: Path[Any, Any], target: str, slot: int | None, place: Place) -> None:
+        """An edge from where a path ends, which mostly is a step."""
+        if isinstance(path, Step):
+            edge = EdgeSpec(source=path.name, target=target, slot=slot)
+        else:
+            end = path.exit()
+            on = None if end.on is None else self._case(end.on)
+            edge = EdgeSpec(source=end.step.name, target=target, on=on, at_most=end.at_most, slot=slot)
+
         self.wiring.edges.setdefault(edge, place)
 
     def _case(self, type_: Any) -> str:

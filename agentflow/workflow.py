@@ -218,7 +218,9 @@ class Workflow(Step[In_contra, Out_co]):
         tools: dict[str, Tool[..., Any]] = {}
         for tool in self.tools():
             key = tool.origin or tool.name
-            tools[key] = _worse(tool, tools.get(key, tool))
+            known = tools.setdefault(key, tool)
+            if known is not tool:
+                tools[key] = _worse(tool, known)
 
         return tools
 
@@ -247,9 +249,10 @@ class Workflow(Step[In_contra, Out_co]):
     def _named_tools(self) -> dict[str, list[str]]:
         """The origins of the tools that functions name, by what the spec calls each function."""
         named: dict[str, list[str]] = {}
-        for body in _bodies(self):
-            if isinstance(body, FunctionStep):
-                named.setdefault(body.call, []).extend(t.origin or t.name for t in body.named_tools())
+        # One function may stand in many steps, and functions made by one may have one name.
+        bodies = {id(body.function): body for body in _bodies(self) if isinstance(body, FunctionStep)}
+        for body in bodies.values():
+            named.setdefault(body.call, []).extend(t.origin or t.name for t in body.named_tools())
 
         return named
 

@@ -167,24 +167,22 @@ def _without_chains(moves: Sequence[Move], start: Spot) -> tuple[list[Move], dic
     ], head
 
 
-def _without_twins(moves: Sequence[Move]) -> tuple[list[Move], set[Spot]]:
+def _without_twins(moves: list[Move]) -> tuple[list[Move], set[Spot]]:
     """The moves with two of each set of branches that begin and end together: two show all that more would."""
-    into: dict[Spot, list[int]] = {}
-    out: dict[Spot, list[int]] = {}
-    for number, move in enumerate(moves):
-        for spot in move.fills:
-            into.setdefault(spot, []).append(number)
-
-        for spot in move.empties:
-            out.setdefault(spot, []).append(number)
-
+    entered = Counter(spot for move in moves for spot in move.fills)
+    left = Counter(spot for move in moves for spot in move.empties)
+    into = {spot: number for number, move in enumerate(moves) for spot in move.fills}
+    out = {spot: number for number, move in enumerate(moves) for spot in move.empties}
     kinds: Counter[tuple[int, int]] = Counter()
     spare: set[Spot] = set()
-    for spot, (first, *others) in into.items():
-        if not others and len(out.get(spot, ())) == 1:
-            kind = (first, out[spot][0])
+    for spot, first in into.items():
+        if entered[spot] == left[spot] == 1:
+            kind = (first, out[spot])
             kinds[kind] += 1
             spare |= {spot} if kinds[kind] > 2 else set()
+
+    if not spare:
+        return moves, spare
 
     return [
         Move([a for a in m.empties if a not in spare], [b for b in m.fills if b not in spare], m.case)

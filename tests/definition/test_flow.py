@@ -413,3 +413,18 @@ def test_the_same_is_found_in_another_order(name: str) -> None:
     steps = dict(reversed(list(workflow.steps.items())))
 
     assert sorted(found(Workflow.of_steps(spec, steps, Place("", 0)))) == sorted(LEAKS[name][1])
+
+
+def test_a_function_in_many_steps_names_its_tools_once() -> None:
+    """What a function's code names is looked up for the function, however many steps it stands in."""
+
+    @step
+    async def tell(text: str) -> str:
+        return await send(text)
+
+    steps = [tell.named(f"tell{n}") for n in range(20)]
+    edges = [one >> other for one, other in pairwise(steps)]
+    workflow = Workflow("w", start=steps[0], end=steps[-1], edges=edges)
+
+    assert workflow.flows() == []
+    assert list(vars(workflow)["_named_tools"].values()) == [[f"{__name__}:send"]]
