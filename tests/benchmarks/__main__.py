@@ -67,10 +67,10 @@ def script(name: str, arguments: Sequence[str]) -> Any:
     return json.loads(done.stdout) if not done.returncode else {"error": f"it ended with {done.returncode}"}
 
 
-def measured(only: Collection[str], *, quick: bool) -> dict[str, Any]:
+def measured(only: Collection[str], *, quick: bool, rounds: int) -> dict[str, Any]:
     """All figures that are asked for."""
     figures: dict[str, Any] = {"host": host()}
-    rounds, samples = (1, 3) if quick else (ROUNDS, SAMPLES)
+    rounds, samples = (1, 3) if quick else (rounds, SAMPLES)
     # Beside the project: where temporary files are may be memory, and a commit would cost nothing there.
     with tempfile.TemporaryDirectory(dir=ROOT / "traces") as folder:
         jobs = chosen(only, quick=quick)
@@ -95,6 +95,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", default="", help="names, separated by commas")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of all jobs, where it is not quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     given = parser.parse_args()
     only = [name.strip() for name in given.only.split(",") if name.strip()]
@@ -102,7 +103,7 @@ def main() -> int:
     if unknown := [name for name in only if name not in known]:
         parser.error(f"there is no {unknown[0]!r}; there are: {', '.join(sorted(known))}")
 
-    figures = measured(only, quick=given.quick)
+    figures = measured(only, quick=given.quick, rounds=given.rounds)
     print("\n".join(lines(figures)))
     if given.json is not None:
         given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

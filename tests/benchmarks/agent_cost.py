@@ -1,8 +1,9 @@
 """What a turn of an agent costs beside the bare SDK's: `python -m tests.benchmarks.agent_cost [--json]`.
 
 An agent with one tool calls it n times, one call a turn, then answers: n + 1 turns. The model is a stub in this process that
-answers at once, so that all that is measured is what lies around it. Samples of all cases are taken in turn, within one
-run. Microseconds per turn, CPU and wall: median (min-max) of seven samples.
+answers at once, so that all that is measured is what lies around it; the floor is a loop over the same model and tool
+that does nothing else. Samples of all cases are taken in turn, within one run. Microseconds per turn, CPU and wall:
+median (min-max) of seven samples.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from agents import Agent as SdkAgent
 from agents import Model, ModelResponse, RunConfig, Runner, Usage, function_tool
+from agents.tool_context import ToolContext
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -32,6 +34,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agentflow import Agent, MemoryJournal, Settings, Workflow, run, tool
 from agentflow.events import Event, RunStarted
+from agentflow.models.sdk import answer_text, tool_calls
 from agentflow.tracing.content import Capture, Level, told
 from agentflow.tracing.spans import SpanFolder
 from agentflow.tracing.wire import readable
@@ -89,6 +92,28 @@ class Stub(Model):
 async def _add(x: int) -> str:
     """Add one."""
     return str(x + 1)
+
+
+async def looped(calls: int) -> None:
+    """The floor: the same model and tool in a loop that does nothing else, as no one would want it."""
+    model, said = Stub(calls), list[Any]([{"role": "user", "content": "go"}])
+    while True:
+        response = await model.get_response(input=list(said))
+        said += [item.model_dump(exclude_unset=True) for item in response.output]
+        if not (asked := tool_calls(response)):
+            break
+
+        for call in asked:
+            context = ToolContext[Any](
+                context=None,
+                tool_name=call.name,
+                tool_call_id=call.call_id,
+                tool_arguments=call.arguments,
+            )
+            output = await _sdk_tool.on_invoke_tool(context, call.arguments)
+            said.append({"type": "function_call_output", "call_id": call.call_id, "output": output})
+
+    assert answer_text(response) == f"done {calls}"
 
 
 _sdk_tool = function_tool(_add, name_override="add")
@@ -155,6 +180,7 @@ def cases(turns: tuple[int, ...]) -> dict[str, tuple[int, Callable[[], Awaitable
     built = {calls: workflow(calls) for calls in turns}
     found: dict[str, tuple[int, Callable[[], Awaitable[object]]]] = {}
     for calls in turns:
+        found[f"loop {calls}"] = (calls + 1, partial(looped, calls))
         found[f"bare {calls}"] = (calls + 1, partial(bare, calls, agent_of(calls)))
         found[f"agentflow {calls}"] = (calls + 1, partial(orchestrated, calls, built[calls]))
         for level in LEVELS:
@@ -205,7 +231,11 @@ def compared(rows: dict[str, dict[str, Any]], turns: tuple[int, ...]) -> dict[st
             traced_cpu = cpu[f"agentflow {calls}, spans, content {level}"]
             found[f"spans add, content {level}, {calls}"] = traced_cpu - cpu[f"agentflow {calls}"]
 
-    return found
+    least, most = min(turns), max(turns)
+    return found | {
+        f"{who}, {most} / {least}": cpu[f"{who} {most}"] / cpu[f"{who} {least}"]
+        for who in ("loop", "bare", "agentflow")
+    }
 
 
 def main() -> int:

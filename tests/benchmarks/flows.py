@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from agentflow import Approval, Wait, Workflow, each, gather, step
+from agentflow import Approval, Wait, Workflow, each, step
 from agentflow.steps.function import FunctionStep
 
 
@@ -109,39 +109,3 @@ def chain_steps(number: int) -> Sequence[FunctionStep[int, int]]:
         one.name = f"s{place}"
 
     return steps
-
-
-def graph(size: int, edges: Sequence[tuple[int, int]]) -> Workflow[int, int]:
-    """An acyclic graph: each step adds up what all its parents give, and a last one what the steps without children give."""
-    parents: dict[int, list[int]] = {node: [] for node in range(size)}
-    for source, target in edges:
-        parents[target].append(source)
-
-    inner = {source for source, _ in edges}
-    parents[size] = [node for node in range(size) if node not in inner]
-    adding = {many: _adding(many) for many in {len(known) for known in parents.values()}}
-    steps = [FunctionStep[Any, int](adding[len(parents[node])]) for node in range(size + 1)]
-    for node, one in enumerate(steps):
-        one.name = f"s{node}"
-
-    paths = [
-        _joined([steps[parent] for parent in parents[node]]) >> steps[node] for node in range(1, size + 1)
-    ]
-    return Workflow("graph", start=steps[0], end=steps[-1], edges=paths)
-
-
-def _joined(parents: Sequence[FunctionStep[Any, int]]) -> Any:
-    return parents[0] if len(parents) == 1 else gather(*parents)
-
-
-def _adding(many: int) -> Callable[[Any], Any]:
-    """A step's function that takes what so many parents give."""
-
-    async def one(number: int) -> int:
-        return number + 1
-
-    async def several(numbers: Any) -> int:
-        return sum(numbers)
-
-    several.__annotations__["numbers"] = tuple[(int,) * many]  # type: ignore[misc]
-    return one if many < 2 else several

@@ -151,6 +151,12 @@ GOALS = (
         peers="W6 in line",
     ),
     Goal(
+        what="W6 the same, and compiled to what runs",
+        ours=_cpu("W6", "agentflow, in line, ready to run", 1_000, 10_000),
+        floor=_nothing,
+        wanted="",
+    ),
+    Goal(
         what="W6 build and check, random acyclic, a step of 1,000 / 10,000",
         ours=_cpu("W6", "agentflow, random", 1_000, 10_000),
         floor=_cpu("W6", "graphlib, random", 1_000, 10_000),

@@ -4,7 +4,7 @@
 
 All cases are measured in one process, in turn, over rounds in another order each; of each the best of its samples counts, which is
 the one least disturbed. Ratios are of CPU time, and are held to what `guard.json` says for this version of Python; a cost at ten
-times the size is held to `growth.LIMIT`. What is over is measured once more before it counts. `--record` writes the ratios down.
+times the size is held to `growth.LIMIT` and some slack. What is over is measured once more before it counts. `--record` writes the ratios down.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.benchmarks.growth import LIMIT
 from tests.benchmarks.plan import job_of
 
 RECORDED = Path(__file__).with_name("guard.json")
-# How much more than recorded a ratio may be.
-MARGIN = 0.3
-ROUNDS = 7
+# How much more than recorded a ratio may be, and how much more than its limit a growth, whose figures are noisy as well.
+MARGIN, SLACK = 0.3, 0.2
+ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Excess:
 
 def limits(ratios: Sequence[Ratio], recorded: Mapping[str, float]) -> dict[str, float]:
     """What each ratio may be, where that is known: of growth always, else where it was recorded."""
-    found = {ratio.name: LIMIT for ratio in ratios if ratio.is_growth}
+    found = {ratio.name: LIMIT * (1 + SLACK) for ratio in ratios if ratio.is_growth}
     return found | {
         ratio.name: recorded[ratio.name] * (1 + MARGIN)
         for ratio in ratios

@@ -57,6 +57,7 @@ JOBS: tuple[Job, ...] = (
         "W6",
         "step",
         (f"{OURS}, in line", (1_000, 10_000), "workloads:w6_linear"),
+        (f"{OURS}, in line, ready to run", (1_000, 10_000), "workloads:w6_ready"),
         (f"{OURS}, random", (1_000, 10_000), "workloads:w6_random"),
         ("graphlib, in line", (1_000, 10_000), "floors:graphlib_linear"),
         ("networkx, in line", (1_000, 10_000), "floors:networkx_linear"),

@@ -95,6 +95,8 @@ def _draw(plot: Plot, known: Sequence[Growth], file: Path) -> None:
 
 
 def _lines(axes: Any, plot: Plot, known: Sequence[Growth]) -> None:
+    from matplotlib.ticker import LogLocator
+
     axes.patch.set_alpha(0)
     for growth, colour in zip(known, COLOURS, strict=False):
         axes.plot(growth.sizes, growth.cpu_us, marker="o", color=colour, label=growth.series.title)
@@ -104,12 +106,14 @@ def _lines(axes: Any, plot: Plot, known: Sequence[Growth]) -> None:
     axes.set_xscale("log")
     sizes = sorted({size for growth in known for size in growth.sizes})
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
-    axes.minorticks_off()
     if plot.is_logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_thousands)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     else:
         axes.set_ylim(bottom=0)
+
+    axes.yaxis.set_major_formatter(_thousands)
+    axes.minorticks_off()
 
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(visible=True, color=GREY, alpha=0.25)

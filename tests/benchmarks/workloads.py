@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agentflow import MemoryJournal, Settings, SqliteJournal, Workflow, run
+from agentflow.app import compile_workflow
 from agentflow.spec import to_data
+from tests.benchmarks import check_cost
 from tests.benchmarks.case import Case
-from tests.benchmarks.floors import dag, expects
-from tests.benchmarks.flows import chain, fan, graph, loop, sleeping
+from tests.benchmarks.floors import expects
+from tests.benchmarks.flows import chain, fan, loop, sleeping
 
 
 async def _settled() -> None:
@@ -97,34 +99,34 @@ def _size(file: Path) -> int:
 
 
 async def w6_linear(size: int, folder: Path) -> Case:
-    """A chain built from one function, checked, and ready to run."""
-    from agentflow.app import compile_workflow
-
-    async def built() -> int:
-        return len(compile_workflow(chain(size)).work)
-
-    return Case(run=built, units=size, check=expects(size))
+    """A chain built from one function, and checked."""
+    return _built(size, check_cost.chain)
 
 
 async def w6_random(size: int, folder: Path) -> Case:
-    """The same with a random acyclic graph whose steps without children lead to one last step."""
-    from agentflow.app import compile_workflow
-
-    edges = dag(size)
-
-    async def built() -> int:
-        return len(compile_workflow(graph(size, edges)).work)
-
-    return Case(run=built, units=size, check=_at_least(size))
+    """A random acyclic graph, whose last step joins what is left, built and checked."""
+    return _built(size, check_cost.joins_at_random)
 
 
-def _at_least(size: int) -> Callable[[int], None]:
-    """A check that there are as many nodes as steps were wanted, beside the last and the nodes that join."""
+async def w6_ready(size: int, folder: Path) -> Case:
+    """A chain built, checked, and compiled to what runs."""
 
-    def check(nodes: int) -> None:
-        assert nodes > size
+    def ready(size: int) -> Workflow[Any, Any]:
+        workflow = check_cost.chain(size)
+        compile_workflow(workflow)
+        return workflow
 
-    return check
+    return _built(size, ready)
+
+
+def _built(size: int, build: Callable[[int], Workflow[Any, Any]]) -> Case:
+    async def run() -> int:
+        return len(build(size).spec.steps)
+
+    def check(steps: int) -> None:
+        assert steps >= size, f"{steps} steps came, not {size}"
+
+    return Case(run=run, units=size, check=check)
 
 
 async def w7_sleeping(size: int, folder: Path) -> Case:

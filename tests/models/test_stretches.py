@@ -290,3 +290,12 @@ def test_actions_on_a_screen_stand_where_they_are_needed() -> None:
     later = {**picture, "output": "second"}
     whole = stretches.whole([text, {"role": "assistant", "content": "hm"}, later], "a")
     assert whole == [text, action, {"role": "assistant", "content": "hm"}, later]
+
+
+async def test_a_limit_of_time_for_a_call_does_not_hold_a_stretch_together() -> None:
+    """The Runner asks a model that has one from a task of its own, out of which it is started anew all the same."""
+    for length in (1, WHOLE):
+        said = [*(turn("one", n) for n in range(3)), [assistant_message("done")]]
+        spec = AgentSpec(name="a", model=ScriptedModel(said), tools=(add,), settings={"timeout": 60})
+        result, recording = await ran(spec, length)
+        assert (result.output, len(recording.paths)) == ("done", 1 + 4 + 3)
