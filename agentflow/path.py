@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
+_LONGEST_NAME, _SHOWN = 1000, 80
 
 
 def caller(depth: int) -> Place:
@@ -172,11 +174,21 @@ class Gather(Step[In_contra, Out_co]):
         self.branches = tuple(branches)
         exits = [branch.exit() for branch in branches]
         given: Any = tuple([e.step.gives if e.on is None else e.on for e in exits])
-        name = f"gather({', '.join([e.step.name if e.on is None else str(e) for e in exits])})"
+        name = _joined([e.step.name if e.on is None else str(e) for e in exits])
         super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         return tuple(step for branch in self.branches for step in branch.entries())
+
+
+def _joined(names: Sequence[str]) -> str:
+    """The name of a gather: that of its branches, or of their number, as each edge into it holds the name as well."""
+    name = f"gather({', '.join(names)})"
+    if len(name) <= _LONGEST_NAME:
+        return name
+
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{name[:_SHOWN]}... {len(names)} branches, {digest})"
 
 
 class MapStep(Step[In_contra, Out_co]):

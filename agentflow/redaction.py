@@ -169,6 +169,12 @@ _WRITTEN = re.compile(r"\\u00|%[0-9A-Fa-f]{2}")
 _GAPS = re.compile(r"([\s\"'<>]+)")
 
 
+@lru_cache(4096)
+def _tells(name: str) -> bool:
+    """Whether the name says that what stands under it is a secret."""
+    return _TELLS.search(name) is not None
+
+
 def _may_match(text: str) -> bool:
     small = text.lower()
     return any(rule.may_match(text, small) for rule in RULES) or _WRITTEN.search(text) is not None
@@ -220,7 +226,7 @@ class Redactor:
     def named(self, name: str, value: Any) -> Any:
         """What stands under a name, which may be what says that it is a password."""
         cleaned = self.within(value)
-        if not isinstance(cleaned, str) or cleaned != value or _TELLS.search(name) is None:
+        if not isinstance(cleaned, str) or cleaned != value or not _tells(name):
             return cleaned
 
         return "[password]" if len(cleaned) >= _SHORTEST and " " not in cleaned else cleaned

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
 from agentflow.exceptions import ProjectError
@@ -187,9 +188,10 @@ def _renamed(edge: dict[str, Any]) -> dict[str, Any]:
 
 def _compact(value: Any) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for f in fields(value):
-        item = getattr(value, f.name)
-        if item is None or item == () or item == {} or (item == f.default and f.name not in ("name", "id")):
+    kind: Any = type(value)
+    for name, default in _defaults(kind):
+        item = getattr(value, name)
+        if item is None or item == default or (not item and isinstance(item, tuple | Mapping)):
             continue
 
         if isinstance(item, tuple):
@@ -197,9 +199,15 @@ def _compact(value: Any) -> dict[str, Any]:
         elif isinstance(item, Retry | MapSpec | Budget):
             item = _compact(item)
 
-        data[f.name] = item
+        data[name] = item
 
     return data
+
+
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a part of a spec, each with its default, which is `MISSING` where there is none."""
+    return tuple((f.name, f.default) for f in fields(kind))
 
 
 def from_data(data: Mapping[str, Any], *, where: str = "the workflow") -> WorkflowSpec:
@@ -289,18 +297,25 @@ def _load_part(kind: type[S], value: Any, name: str, where: str) -> S | None:
     return None if value is None else _load(kind, _mapping(value, name, where), f"{where}, {name}")
 
 
+@cache
+def _fields_of(kind: type[Any]) -> dict[str, str]:
+    """The fields of a part of a definition, each with its annotation."""
+    return {f.name: str(f.type) for f in fields(kind)}
+
+
 def _load(kind: type[S], data: Mapping[str, Any], where: str) -> S:
-    if unknown := sorted(set(data) - {f.name for f in fields(cast("Any", kind))}):
+    known = _fields_of(cast("Any", kind))
+    if unknown := sorted(set(data) - known.keys()):
         raise ProjectError(
             f"{where}: unknown {', '.join(f'`{name}`' for name in unknown)}",
-            hint=f"known are: {', '.join(f.name for f in fields(cast('Any', kind)))}",
+            hint=f"known are: {', '.join(known)}",
         )
 
-    for f in fields(cast("Any", kind)):
-        allowed = _ALLOWED.get(str(f.type))
-        value = data.get(f.name)
-        if allowed and f.name in data and (isinstance(value, bool) or not isinstance(value, allowed)):
-            raise ProjectError(f"{where}: `{f.name}` is {value!r}", hint=f"it is of type `{f.type}`")
+    for name, type_ in known.items():
+        allowed = _ALLOWED.get(type_)
+        value = data.get(name)
+        if allowed and name in data and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise ProjectError(f"{where}: `{name}` is {value!r}", hint=f"it is of type `{type_}`")
 
     try:
         return kind(**data)

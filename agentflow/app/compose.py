@@ -109,7 +109,9 @@ def run(
         bound_of(workflow),
         nonce=secrets.token_hex(8),
     )
-    return handle_of(workflow, runner, settings, Lease(runner.journal, runner.run_id))
+    # Nobody else can ask anything of a run whose journal nobody else has.
+    lease = Lease(runner.journal, runner.run_id) if settings.journal is not None else None
+    return handle_of(workflow, runner, settings, lease)
 
 
 _bounds: WeakKeyDictionary[Workflow[Any, Any], dict[str, Any]] = WeakKeyDictionary()
@@ -133,7 +135,7 @@ def bound_data(bound: Bound) -> dict[str, Any]:
     }
 
 
-def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease) -> Run[T]:
+def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease | None) -> Run[T]:
     """The run as its caller holds it."""
 
     def check(tool: str, result: Any) -> None:
@@ -165,10 +167,10 @@ def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> 
         settings.journal or MemoryJournal(),
         run_id,
         model=settings.model,
-        root=settings.root,
+        root=settings.root or Path.cwd(),
         shared=shared if pool is None else {**shared, "models": pool},
         contents=workflow.contents,
-        observers=settings.observers,
+        observers=list(settings.observers),
         scope=settings.scope,
         service=settings.service,
     )

@@ -17,7 +17,6 @@ from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
 from agentflow.events import CHAIN, Event, Verdict, chain_of
 from agentflow.exceptions import HeadsUnusable
-from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
 Approver = Callable[[Pending], Awaitable[Decision | None]]
@@ -30,7 +29,7 @@ class Run(Generic[T]):
     def __init__(
         self,
         runner: Runner,
-        lease: Lease,
+        lease: Lease | None,
         *,
         approver: Approver | None = None,
         check: Check | None = None,
@@ -112,9 +111,13 @@ class Run(Generic[T]):
 
     async def give_back(self) -> None:
         """Let go of a run that was taken up and is not to be driven after all."""
-        await self._lease.give_back()
+        if self._lease is not None:
+            await self._lease.give_back()
 
     async def _drive(self) -> Result[T]:
+        if self._lease is None:
+            return await self._result(await self.runner.drive())
+
         async with self._lease.kept(self.runner):
             if self.runner.history and self._heads is not None:
                 # As it was found: what was added since it was let go is told apart by this.
@@ -172,7 +175,6 @@ class Run(Generic[T]):
             error=state.error,
             step=self.runner.failed_step,
             usage=self.runner.ledger.used(),
-            trace_id=hex_trace_id(self.id),
             find_head=find_head,
             kept=self._keep_head(find_head(), self.runner.seq) if self._heads is not None else "",
             seconds=time.monotonic() - self._started,

@@ -13,6 +13,7 @@ from agentflow import exceptions
 from agentflow.engine.people import Waiting
 from agentflow.events import ErrorInfo
 from agentflow.exceptions import RunError, StepFailed
+from agentflow.tracing.ids import hex_trace_id
 
 T = TypeVar("T")
 
@@ -69,12 +70,16 @@ class Result(Generic[T]):
     error: ErrorInfo | None
     step: str
     usage: Mapping[str, Any]
-    trace_id: str
     find_head: Callable[[], str] = field(repr=False, compare=False)
     seconds: float
     pending: Sequence[Pending] = ()
     cause: BaseException | None = None
     kept: str = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the run's trace, as Jaeger shows it."""
+        return hex_trace_id(self.run_id)
 
     @property
     def head(self) -> str:

@@ -96,9 +96,14 @@ class _Maker:
     ) -> list[EdgeSpec]:
         """Make the gathers; gives the edges with their slots."""
         gathers = {step.id: step for step in self.spec.steps if step.kind == "gather"}
+        entering: dict[str, list[EdgeSpec]] = {name: [] for name in gathers}
+        for edge in edges:
+            if edge.target in gathers:
+                entering[edge.target].append(edge)
+
         slots: dict[EdgeSpec, EdgeSpec] = {}
         for name in ordered(list(gathers.values()), edges, self.tell):
-            into = in_slots(name, edges, self.tell)
+            into = in_slots(name, entering[name], self.tell)
             slots |= into
             if into and all(edge.source in made for edge in into):
                 made[name] = gather_of(

@@ -46,18 +46,19 @@ class Edges:
 def edges_of(spec: WorkflowSpec, tell: Telling) -> Edges:
     """The edges of a spec, with what is wrong with them told."""
     kinds = {step.id: step.kind for step in spec.steps}
-    found = Edges()
+    found, known = Edges(), set[EdgeSpec]()
     for number, edge in enumerate(spec.edges):
         if (ends := _ends(edge, number, kinds, tell)) is None:
             found.is_whole = False
             continue
 
         mended = _slotted(replace(edge, source=ends[0], target=ends[1]), number, kinds, tell)
-        if mended in found.known:
+        if mended in known:
             error = ProjectError("this edge stands twice", hint="leave one of them out")
             tell.say(error, named(edge), "edges", number, code=_TWICE)
             continue
 
+        known.add(mended)
         found.known.append(mended)
         found.numbers.append(number)
         if ends != (edge.source, edge.target):

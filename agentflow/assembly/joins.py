@@ -40,8 +40,8 @@ def _tell_circle(names: Sequence[str], tell: Telling) -> None:
 
 
 def in_slots(name: str, edges: Sequence[EdgeSpec], tell: Telling) -> dict[EdgeSpec, EdgeSpec]:
-    """The edges into a gather by their slots, each with what it becomes: where slots are wrong, they are counted anew."""
-    into = sorted((e for e in edges if e.target == name), key=lambda e: e.slot or 0)
+    """The `edges` into a gather by their slots, each with what it becomes: where slots are wrong, they are counted anew."""
+    into = sorted(edges, key=lambda e: e.slot or 0)
     if [e.slot for e in into] == list(range(len(into))):
         return {edge: edge for edge in into}
 

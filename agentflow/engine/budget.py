@@ -148,7 +148,8 @@ class Account:
         self._limits: dict[str, Mapping[str, float]] = {}
         self._spent = 0
         self._since: int | None = None
-        self._settled = asyncio.Event()
+        # Set once a call has ended, and then replaced; made where one has to wait for that.
+        self._settled: asyncio.Event | None = None
         # Once a call did not fit, no other is made: the run ends when those under way have.
         self.is_closed = False
 
@@ -232,6 +233,7 @@ class Account:
                 break
 
             if any(ledger.holds > own for ledger in short):
+                self._settled = self._settled or asyncio.Event()
                 await self._settled.wait()
                 continue
 
@@ -316,9 +318,9 @@ class Account:
             ledger.release(hold)
             ledger.settle(usage)
 
-        if hold is not NOTHING:
+        if hold is not NOTHING and self._settled is not None:
             self._settled.set()
-            self._settled = asyncio.Event()
+            self._settled = None
 
 
 def _unpriced(ledger: Ledger, name: str) -> BudgetExhausted:

@@ -343,7 +343,7 @@ class Replayer(Runner):
                 if event.budget:
                     self.account.raise_limits(event.budget)
             case RunMigrated() if self._is_at_hand:
-                self._programs = {"": self.program}
+                self._programs.clear()
             case StepFinished(output=Payload() as output):
                 attempt = self._attempts.get(event.step)
                 # The object itself, where its step was executed: what follows gets what it got then.
@@ -379,7 +379,7 @@ class Replayer(Runner):
         return phase != "running" and not (phase == "doubted" and attempt.said)
 
     def _begin_attempts(self) -> None:
-        launch, self.launch = self.launch, deque()
+        launch, self.launch = self.launch, []
         for activation in launch:
             events = self._by_step[activation.id].popleft()
             if not self._is_at_hand or not self._executes:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,66 +94,67 @@ Scope = Callable[[str, int], AbstractContextManager[None]]
 Asker = Callable[[], Awaitable[bool]]
 
 
-class Runner:
-    """Drives one run in this process until it is over, or waits for people only."""
+class _Roomy:
+    """Room for what is made when it is first asked for, beside the slots of a class."""
 
-    def __init__(
-        self,
-        program: Program,
-        journal: Journal,
-        run_id: str,
-        *,
-        model: str = "embedded",
-        root: Path | None = None,
-        artifacts: Path | None = None,
-        shared: dict[str, Any] | None = None,
-        contents: Mapping[str, Sources] | None = None,
-        observers: Sequence[Observer] = (),
-        scope: Scope | None = None,
-        service: str = "",
-        clock: Callable[[], int] = time.time_ns,
-    ) -> None:
-        self.program, self.journal, self.run_id = program, journal, run_id
-        self.model, self.service, self.root = model, service, root or Path.cwd()
-        self._artifacts = artifacts
-        self.shared: dict[str, Any] = dict(shared or {})
-        self.files: dict[str, str] = {}
-        self.contents = contents or {}
-        self.nonce = ""
-        # The first run of a line of forks, where this is a fork.
-        self.origin = ""
-        self.observers = list(observers)
-        self.clock = clock
-        self.state: State = empty()
-        self.account = Account(run_id, program.spec.budget, clock)
-        self.people = People(self)
-        self.ask: Asker | None = None
-        # How the run ends as soon as no call is under way any more.
-        self.ending: tuple[str, ErrorInfo] | None = None
-        self.records: dict[str, Record] = {}
-        self.causes: dict[str, BaseException] = {}
-        self.closers: list[Callable[[], Awaitable[None]]] = []
-        self.input: Any = None
-        self.history: Sequence[Event] = ()
-        self.scope = scope
-        self.seq = 0
-        self._inbox: deque[Draft] = deque()
-        self.launch: deque[Activation] = deque()
-        self._tasks: dict[asyncio.Task[None], str] = {}
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-        self._limits: dict[str, asyncio.TimerHandle] = {}
-        self._programs: dict[str, Program] = {"": program}
-        self._wake = asyncio.Event()
-        self._lock = asyncio.Lock()
-        self._stop: tuple[type[Event], dict[str, str]] | None = None
-        self._driver: asyncio.Task[Any] | None = None
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._looping = self._inline = False
-        self._is_timed = program.graph.is_timed
-        self._is_immediate = bool(getattr(journal, "is_immediate", False))
-        self.making = threading.RLock()
-        self._given = dict(self.shared)
-        self.broken: Exception | None = None
+
+@dataclass(slots=True, eq=False)
+class Runner(_Roomy):
+    """Drives one run in this process until it is over, or waits for people only.
+
+    `shared` holds what steps share by name, `contents` what may have come to a step before, by its place. `origin` is the
+    first run of a line of forks, where this is a fork. `ask` asks people. `ending` is how the run ends as soon as no call is
+    under way any more.
+    """
+
+    program: Program
+    journal: Journal
+    run_id: str
+    _: KW_ONLY
+    model: str = "embedded"
+    root: Path = field(default_factory=Path.cwd)
+    shared: dict[str, Any] = field(default_factory=dict[str, Any])
+    contents: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
+    observers: list[Observer] = field(default_factory=list[Observer])
+    scope: Scope | None = None
+    service: str = ""
+    clock: Callable[[], int] = time.time_ns
+
+    nonce: str = field(default="", init=False)
+    origin: str = field(default="", init=False)
+    input: Any = field(default=None, init=False)
+    history: Sequence[Event] = field(default=(), init=False)
+    files: dict[str, str] = field(default_factory=dict[str, str], init=False)
+    state: State = field(default_factory=empty, init=False)
+    account: Account = field(init=False)
+    ask: Asker | None = field(default=None, init=False)
+    ending: tuple[str, ErrorInfo] | None = field(default=None, init=False)
+    records: dict[str, Record] = field(default_factory=dict[str, Record], init=False)
+    causes: dict[str, BaseException] = field(default_factory=dict[str, BaseException], init=False)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Any], init=False)
+    launch: list[Activation] = field(default_factory=list[Activation], init=False)
+    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
+    seq: int = field(default=0, init=False)
+    broken: Exception | None = field(default=None, init=False)
+    _inbox: deque[Draft] = field(default_factory=deque[Draft], init=False)
+    _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict[Any, str], init=False)
+    _limits: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
+    _programs: dict[str, Program] = field(default_factory=dict[str, Program], init=False)
+    # The driver waits for this; an `asyncio.Event` of each run would be a twentieth of its memory.
+    _sleep: asyncio.Future[None] | None = field(default=None, init=False)
+    _is_woken: bool = field(default=False, init=False)
+    _stop: tuple[type[Event], dict[str, str]] | None = field(default=None, init=False)
+    _driver: asyncio.Task[Any] | None = field(default=None, init=False)
+    _home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
+    _looping: bool = field(default=False, init=False)
+    _inline: bool = field(default=False, init=False)
+    _is_immediate: bool = field(init=False)
+    _given: Sequence[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.account = Account(self.run_id, self.program.spec.budget, self.clock)
+        self._is_immediate = bool(getattr(self.journal, "is_immediate", False))
+        self._given = tuple(self.shared)
 
     def begin(
         self,
@@ -191,10 +193,25 @@ class Runner:
         """What the code of a step gets to record its work with."""
         return StepRecorder(self, activation)
 
+    # What most runs do without, and costs them to make.
+    @cached_property
+    def people(self) -> People:
+        """Who is asked, and what for."""
+        return People(self)
+
+    @cached_property
+    def making(self) -> threading.RLock:
+        """Held while an object is made that steps share."""
+        return threading.RLock()
+
+    @cached_property
+    def _lock(self) -> asyncio.Lock:
+        return asyncio.Lock()
+
     @property
     def artifacts(self) -> Path:
         """The folder that files of runs are kept in."""
-        return self._artifacts or self.root / "traces" / "artifacts"
+        return self.root / "traces" / "artifacts"
 
     @cached_property
     def waivers(self) -> Waivers:
@@ -262,7 +279,21 @@ class Runner:
 
     def wake(self) -> None:
         """Have the driver look at what there is to do; may be called from any thread."""
-        self._at_home(self._wake.set)
+        self._at_home(self._ring)
+
+    def _ring(self) -> None:
+        self._is_woken = True
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
+
+    async def _woken(self) -> None:
+        """Wait until there may be something for the driver to do."""
+        if not self._is_woken:
+            self._sleep = asyncio.get_running_loop().create_future()
+            try:
+                await self._sleep
+            finally:
+                self._sleep = None
 
     def _at_home(self, call: Callable[[], object]) -> None:
         """Call in the loop that drives the run: now, or as soon as it can, from a thread of a plain step."""
@@ -314,7 +345,12 @@ class Runner:
         self.account.work(goes_on=True)
         self._watch_time()
         try:
-            await self._until_done()
+            try:
+                self._looping = True
+                await self._loop()
+            finally:
+                # From here on things are tidied up, which must not be cut off.
+                self._looping = False
         except asyncio.CancelledError:
             await self._stopped()
         finally:
@@ -337,14 +373,6 @@ class Runner:
         del self._limits[visit]
         self._watch_time()
 
-    async def _until_done(self) -> None:
-        self._looping = True
-        try:
-            await self._loop()
-        finally:
-            # From here on things are tidied up, which must not be cut off.
-            self._looping = False
-
     async def _loop(self) -> None:
         while True:
             await self.commit()
@@ -354,27 +382,32 @@ class Runner:
             if self._stop is not None:
                 raise asyncio.CancelledError
 
-            if await self._launch() or self._inbox:
+            if (alone := self._launch()) is not None:
+                await self._execute_inline(alone)
+                continue
+
+            if self.launch:
+                await asyncio.sleep(0)  # those that were begun go first
+
+            if self.launch or self._inbox:
                 continue
 
             if not self._is_quiet():
-                await self._wake.wait()
+                await self._woken()
             elif not self.waiting():
                 return
             elif not await self._may_go_on():
                 await self._pause()
 
-            self._wake.clear()
+            self._is_woken = False
 
-    async def _launch(self) -> bool:
-        """Begin what is to be done; whether it was done at once, inside of the driver."""
-        launch = self.launch
+    def _launch(self) -> Activation | None:
+        """Begin what is to be done, a few at a time; gives a step that is to be done at once, inside of the driver."""
+        launch, self.launch = self.launch[:AT_ONCE], self.launch[AT_ONCE:]
         if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
-            await self._execute_inline(launch.popleft())
-            return True
+            return launch[0]
 
-        for _ in range(min(AT_ONCE, len(launch))):
-            activation = launch.popleft()
+        for activation in launch:
             if activation.id not in self.state.active:
                 continue
 
@@ -386,10 +419,14 @@ class Runner:
             (step, error), self.ending = self.ending, None
             self.post(RunFailed, step=step, error=error)
 
-        if launch:
-            await asyncio.sleep(0)
+        return None
 
-        return bool(launch)
+    async def _execute_inline(self, activation: Activation) -> None:
+        self._inline = True
+        try:
+            await execute(self, activation)
+        finally:
+            self._inline = False
 
     def _is_quiet(self) -> bool:
         """Whether nothing happens any more unless a person answers."""
@@ -413,12 +450,12 @@ class Runner:
         if self.ask is None:
             return False
 
-        self._wake.clear()
+        self._is_woken = False
         asking = asyncio.ensure_future(self.ask())
-        asking.add_done_callback(lambda _: self._wake.set())
+        asking.add_done_callback(lambda _: self._ring())
         self.account.work(goes_on=False)
         try:
-            await self._wake.wait()
+            await self._woken()
             if not asking.done() or self._inbox:
                 return True
 
@@ -438,13 +475,6 @@ class Runner:
             self.post(RunResumed, model=self.model, version=VERSION, service=self.service)
             self._inbox += answers
 
-    async def _execute_inline(self, activation: Activation) -> None:
-        self._inline = True
-        try:
-            await execute(self, activation)
-        finally:
-            self._inline = False
-
     def refuse_inline(self, activation: Activation) -> None:
         """Raise where a step that is about to wait would keep the driver from all else: its code did not show that it asks."""
         if self._inline:
@@ -455,7 +485,7 @@ class Runner:
 
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        self._wake.set()
+        self._ring()
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             # Only the journal's own errors come here: what a step raises is an event.
             self.give_up(error)
@@ -468,7 +498,7 @@ class Runner:
 
     def _may_run_inline(self, activation: Activation) -> bool:
         # A lone function needs no task of its own; a time limit, a timer, a neighbour or a person who is asked does.
-        if self._tasks or self.timers or self._inbox or self._is_timed:
+        if self._tasks or self.timers or self._inbox or self.program.graph.is_timed:
             return False
 
         work = self.work_of(activation)
@@ -523,7 +553,7 @@ class Runner:
 
         if ending is not None:
             self._end(ending)
-        elif self._is_timed and kind is StepStarted:
+        elif self.program.graph.is_timed and kind is StepStarted:
             self.ledgers(self.state.active[draft.fields["step"]])
             self._watch_time()
 
@@ -582,6 +612,9 @@ class Runner:
 
     def program_of(self, frame: str) -> Program:
         """The program of a frame: the workflow's, or the sub-workflow's that an activation entered."""
+        if not frame:
+            return self.program
+
         known = self._programs.get(frame)
         if known is None:
             entering = self.state.active[frame]
@@ -624,7 +657,8 @@ class Runner:
         for task in tasks:
             task.cancel()
 
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _clean_up(self) -> None:
         await self._cancel_tasks()
@@ -640,7 +674,7 @@ class Runner:
 
         self.closers.clear()
         # What was closed must not be found again, should the run go on in this process.
-        self.shared = dict(self._given)
+        self.shared = {key: self.shared[key] for key in self._given}
         self._driver = self._home = self._stop = self.ending = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rpds import HashTrieMap
 
@@ -85,7 +85,8 @@ class Cell(NamedTuple):
     output: Payload | None
 
 
-_NONE_GONE: HashTrieMap[str, int] = HashTrieMap()
+# Maps never change, so that all that begin empty can be one.
+_NOTHING: HashTrieMap[Any, Any] = HashTrieMap()
 
 
 class Frame(NamedTuple):
@@ -98,7 +99,7 @@ class Frame(NamedTuple):
     arrived: HashTrieMap[tuple[int, int], tuple[Payload, ...]]
     output: Payload | None = None
     # Visits of steps that the run's definition has no more, by id: a step that comes back goes on counting.
-    gone: HashTrieMap[str, int] = _NONE_GONE
+    gone: HashTrieMap[str, int] = _NOTHING
 
 
 class State(NamedTuple):
@@ -126,12 +127,12 @@ class State(NamedTuple):
 
 def empty() -> State:
     """The state before the first event."""
-    return State("new", HashTrieMap(), HashTrieMap(), HashTrieMap())
+    return State("new", _NOTHING, _NOTHING, _NOTHING)
 
 
 def new_frame(id_: str, graph: Graph) -> Frame:
     """A frame that nothing has happened in."""
-    return Frame(id_, graph, HashTrieMap(), HashTrieMap(), HashTrieMap())
+    return Frame(id_, graph, _NOTHING, _NOTHING, _NOTHING)
 
 
 def with_active(state: State, active: HashTrieMap[str, Activation]) -> State:

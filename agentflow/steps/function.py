@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypedDict, TypeVar, cast, get_type_hints, overload
 
 from agentflow.context import Context
@@ -61,11 +61,12 @@ class FunctionStep(Step[In_contra, Out_co]):
         # A plain wrapper around an async function gives what is still to be awaited.
         return cast("Out_co", await given if inspect.isawaitable(given) else given)
 
-    async def execute(self, value: Any, ctx: Context) -> Any:
+    def execute(self, value: Any, ctx: Context) -> Coroutine[Any, Any, Any]:
         if self.is_async and not self.wants_context:
-            return await self.function(value)
+            given: Coroutine[Any, Any, Any] = self.function(value)
+            return given
 
-        return await self(value, ctx)
+        return self(value, ctx)
 
     def step_spec(self) -> StepSpec:
         takes, gives = self._types

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _FORM = re.compile(r"(?:(?P<frame>.+#\d+(?:\[\d+\])?)/)?(?P<node>.+)#(?P<visit>\d+)(?:\[(?P<item>\d+)\])?")
@@ -28,6 +29,7 @@ class Activation(NamedTuple):
         return self.frame if self.item is None else self.container
 
 
+@lru_cache(1024)
 def parse(id_: str) -> Activation:
     """The parts of an activation's name; a name of another form is a node of its own."""
     match = _FORM.fullmatch(id_)

@@ -90,12 +90,14 @@ def level_of(text: str, where: str) -> Level:
 def told(span: SpanData, *, content: Capture | bool) -> SpanData:
     """The span as it may be told, its records as attributes. `content` may say simply that all of it may be, or nothing."""
     capture = content if isinstance(content, Capture) else FULL if content else NONE
-    shown = _shown(span, capture)
-    if span.records is None:
-        return shown
+    audit: Mapping[str, Attribute] = {}
+    if span.records is not None:
+        audit = attributes_of(span.records, content=_for_records(capture))
 
-    audit = attributes_of(span.records, content=_for_records(capture))
-    return replace(shown, attributes={**shown.attributes, **audit}, records=None)
+    if capture.level != "full" or has_secrets():
+        return _shown(span, capture, audit)
+
+    return replace(span, attributes={**span.attributes, **audit}, records=None) if audit else span
 
 
 def _for_records(capture: Capture) -> Callable[[bytes], bool] | None:
@@ -109,10 +111,7 @@ def _for_records(capture: Capture) -> Callable[[bytes], bool] | None:
             return None
 
 
-def _shown(span: SpanData, capture: Capture) -> SpanData:
-    if capture.level == "full" and not has_secrets():
-        return span
-
+def _shown(span: SpanData, capture: Capture, audit: Mapping[str, Attribute]) -> SpanData:
     clean: Callable[[str], str] = redact if capture.level == "full" else capture.redactor
     error = span.error
     if capture.level in ("none", "digests") and error:
@@ -122,7 +121,8 @@ def _shown(span: SpanData, capture: Capture) -> SpanData:
         span,
         name=clean(span.name),
         error=clean(error),
-        attributes=_told(span.attributes, capture, clean),
+        attributes={**_told(span.attributes, capture, clean), **audit},
+        records=None,
         events=tuple(_event(event, capture, clean) for event in span.events),
     )
 

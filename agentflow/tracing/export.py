@@ -35,6 +35,7 @@ _FIRST, _LONGEST = (
     0.5,
     30.0,
 )  # seconds for which a collector that is down is left alone: twice as long each time
+_LOADING = 10.0  # seconds for which at most loading is waited for before the time of the collector begins
 _PATIENCE = 600.0  # seconds for which at most it is left alone because it asked for that
 
 
@@ -75,6 +76,7 @@ class Exporter:
         self._environ = dict(os.environ if environ is None else environ)
         self._queue: SimpleQueue[Event | Sequence[SpanData] | _Flush | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_loaded = threading.Event()
         self._wire: Wire | None = None
         self._folder: SpanFolder | None = None
         # Each span with the number of the event that ended it; 0 where nobody keeps account of it.
@@ -106,8 +108,10 @@ class Exporter:
         return min(folded, gap - 1) if gap else folded
 
     def flush(self, timeout: float = 5.0) -> Delivery:
-        """Send what is left and say what came of all so far; waits at most `timeout` seconds."""
+        """Send what is left and say what came of all so far; waits at most `timeout` seconds for the collector."""
         done = threading.Event()
+        self._start()
+        self._is_loaded.wait(_LOADING)
         self._put(_Flush(time.monotonic() + timeout, done))
         if done.wait(timeout):
             why = self._why if self._failed else self._unmade
@@ -123,6 +127,9 @@ class Exporter:
 
     def _put(self, item: Event | Sequence[SpanData] | _Flush) -> None:
         self._queue.put(item)
+        self._start()
+
+    def _start(self) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="agentflow-export", daemon=True)
             self._thread.start()
@@ -130,6 +137,7 @@ class Exporter:
     def _work(self) -> None:
         # Opened before there is a span, as it takes a while to load and a run mostly waits.
         self._open()
+        self._is_loaded.set()
         while True:
             try:
                 item = self._queue.get(timeout=_IDLE if self._pending else None)

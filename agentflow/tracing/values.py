@@ -33,9 +33,13 @@ def cut(text: str, limit: int = LIMIT) -> str:
     return raw[: limit - len(mark)].decode(errors="ignore") + mark
 
 
+# Made once: `json.dumps` with options makes an encoder for each call.
+_write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
 def dumped(value: Json) -> str:
     """`value` as compact JSON; what JSON does not know becomes text."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _write(value)
 
 
 def fitted(value: Json) -> str:

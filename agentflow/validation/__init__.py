@@ -40,7 +40,7 @@ def validate(
     """
     subject = Subject(spec, types, places or Places(), frozenset(unsure))
     found = list(_ends(subject))
-    is_open = not {spec.start, spec.end} <= subject.steps.keys()
+    is_open = not {spec.start, spec.end} <= subject.steps.keys() or _begins_with_gather(subject)
     # Where names are shared there can be ways in the graph that nobody wrote, and order and parallelism hang on all.
     left_out = {
         *(OF_ENDS if is_open else ()),
@@ -68,6 +68,18 @@ def _ends(s: Subject) -> Iterator[Problem]:
                 where=s.workflow(role),
                 hint=did_you_mean(id_, s.steps) or "use a step that stands in `edges`",
             )
+
+    if _begins_with_gather(s):
+        yield Problem(
+            code="AF101",
+            what=f"its start `{s.spec.start}` is a gather, which no value comes to at the start",
+            where=s.workflow("start"),
+            hint="start with the step whose output its branches get",
+        )
+
+
+def _begins_with_gather(s: Subject) -> bool:
+    return s.spec.start in s.steps and s.steps[s.spec.start].kind == "gather"
 
 
 def _unreachable(s: Subject) -> Iterator[Problem]:

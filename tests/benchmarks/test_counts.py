@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentflow import run
+from agentflow.engine.runner import AT_ONCE
 from tests.benchmarks.counting import (
     CALLS,
     HELD,
@@ -49,9 +50,10 @@ async def test_a_stretch_of_steps_makes_no_task_for_each() -> None:
 
 
 async def test_a_turn_of_the_loop_is_one_commit() -> None:
-    """A step in a row is committed with the beginning of the next; branches that end together are committed together."""
+    """A step in a row is committed with the beginning of the next; branches that are begun together end in one commit."""
     assert await appends_of(chain(100), 0) == 101
-    assert await appends_of(fan(10), 10) == await appends_of(fan(1000), 1000) == 4
+    assert await appends_of(fan(10), 10) == await appends_of(fan(AT_ONCE), AT_ONCE) == 4
+    assert await appends_of(fan(20 * AT_ONCE), 20 * AT_ONCE) == 4 + 19
 
 
 @pytest.mark.parametrize("steps", [10, 100, 1000])

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agentflow import Approval, Context, DefinitionError, Rejected, Retry, Wait, Workflow, each, gather, step
+from agentflow import (
+    Approval,
+    Context,
+    DefinitionError,
+    Rejected,
+    Retry,
+    Wait,
+    Workflow,
+    each,
+    gather,
+    run,
+    step,
+)
 from agentflow.spec import EdgeSpec, MapSpec
 from agentflow.typeref import type_name
 from tests.definition import sound, stock
@@ -43,6 +56,16 @@ def test_a_long_chain_needs_no_recursion() -> None:
         path = path >> link
 
     assert len(Workflow("long", start=one, end=path, edges=[]).spec.edges) == 5000
+
+
+async def test_one_function_may_stand_in_several_places() -> None:
+    """A step under another name does the same work, with the same limits, and is another step of the graph."""
+    again = two.named("again")
+    workflow = Workflow("w", start=two, end=three, edges=[two >> again >> three])
+
+    assert await run(workflow, 1) == 8
+    assert (two.name, again.name, again.function) == ("two", "again", two.function)
+    assert stock.double.named("twice").step_spec() == replace(stock.double.step_spec(), id="twice")
 
 
 def test_a_case_and_its_bound_stand_on_the_edge() -> None:
@@ -128,6 +151,20 @@ def test_gather_of_five() -> None:
     slots = {e.slot: e.source for e in workflow.spec.edges if e.slot is not None}
 
     assert slots == {0: "five", 1: "four", 2: "three", 3: "two", 4: "last"}
+
+
+def test_the_name_of_a_gather_does_not_grow_with_its_branches() -> None:
+    """Each edge into a gather holds its name: of many branches the number is said, with what tells them from others."""
+    branches = [one.named(f"branch{n}") for n in range(300)]
+    many: Any = gather
+    joined, fewer = many(*branches), many(*branches[:299])
+
+    assert joined.name.startswith("gather(branch0, branch1, ")
+    assert joined.name.endswith(")")
+    assert "300 branches" in joined.name
+    assert len(joined.name) < 150
+    assert joined.name == many(*branches).name != fewer.name != many(*branches[1:]).name
+    assert many(*branches[:3]).name == "gather(branch0, branch1, branch2)"
 
 
 def test_a_branch_of_a_gather_may_be_a_case_with_a_bound() -> None:

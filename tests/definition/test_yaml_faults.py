@@ -321,3 +321,16 @@ def test_a_step_may_be_called_as_a_part_of_the_format_is(name: str) -> None:
     text = SOUND.replace("  two:\n    kind: function\n", "  two:\n    times: 1\n").replace("two", name, 2)
 
     assert told(text.replace("to: two", f"to: {name}")) == ["AF160 11:3", "AF160 12:5"]
+
+
+@pytest.mark.parametrize("back", ["", "  - from: two\n    to: join\n    slot: 0\n    at_most: 2\n"])
+def test_a_gather_is_no_start(back: str) -> None:
+    """No value comes to a gather at the start, whether anything leads back to it or not."""
+    text = SOUND.replace("start: one", "start: join").replace(
+        "steps:\n", "steps:\n  join:\n    kind: gather\n"
+    )
+    problems = read(text + "  - from: join\n    to: one\n" + back)
+
+    assert problems[0].code == "AF101"
+    assert problems[0].where == "workflow `flow` (/p/workflows/flow.yaml:3:1)"
+    assert "is a gather" in problems[0].what

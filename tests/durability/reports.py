@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def report_of(module: str, *arguments: object, seconds: float = 110) -> dict[str, Any]:
+def report_of(module: str, *arguments: object, seconds: float = 580) -> dict[str, Any]:
     """The report of `python -m tests.durability.MODULE ARGUMENTS`; fails with what it said where it gave none."""
     command = [sys.executable, "-m", f"tests.durability.{module}", *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)

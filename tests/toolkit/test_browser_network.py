@@ -186,9 +186,7 @@ async def test_no_way_leads_out(browser: Browser, trap: Trap, writes: Any) -> No
 async def test_the_trap_would_see_what_gets_through(trap: Trap) -> None:
     """With the place named, the same browser gets there: an empty trap means something."""
     trap.came.clear()
-    async with BrowserSession(
-        Reach(hosts=frozenset({f"127.0.0.1:{trap.port}"})), navigation_seconds=2
-    ) as session:
+    async with BrowserSession(Reach(hosts=frozenset({f"127.0.0.1:{trap.port}"}))) as session:
         with pytest.raises(ToolError):
             await session.open(f"http://127.0.0.1:{trap.port}/")
 
@@ -233,12 +231,12 @@ def public(field: Ground, *hostile: Hostile) -> Reach:
 
 
 FETCH_ALL = """async urls => {
-  const fetched = url => fetch(url, { mode: 'no-cors', signal: AbortSignal.timeout(4000) });
+  const fetched = url => fetch(url, { mode: 'no-cors', signal: AbortSignal.timeout(15000) });
   const shown = url => new Promise(done => {
     const picture = new Image();
     picture.onload = picture.onerror = done;
     picture.src = url;
-    setTimeout(done, 4000);
+    setTimeout(done, 15000);
   });
   await Promise.allSettled(urls.map(async url => { await fetched(url); }));
   await Promise.allSettled(urls.map(shown));

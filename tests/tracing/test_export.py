@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator
 from importlib import import_module
 from typing import Any
@@ -25,11 +26,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agentflow import Context, MemoryJournal, Retry, Settings, Workflow, each, operation, resume, step
 from agentflow.events import StepStarted
+from agentflow.tracing import export
 from agentflow.tracing.collector import Collector, collector_of
 from agentflow.tracing.content import told
 from agentflow.tracing.export import BATCH, Exporter, from_environment, otlp_json, step_scope
 from agentflow.tracing.ids import step_span_id, trace_id
 from agentflow.tracing.spans import SpanData, spans_of
+from agentflow.tracing.wire import Wire
 from tests.tracing.conftest import Tracing
 from tests.tracing.otlp import Receiver, all_spans
 
@@ -268,6 +271,23 @@ def test_flushing_waits_no_longer_than_it_may(receiver: Receiver) -> None:
 
     assert (delivery.sent, delivery.failed) == (0, BATCH)
     assert "did not answer within 0.05 s" in delivery.why
+
+
+def test_loading_is_not_taken_for_a_collector_that_does_not_answer(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time to send begins once OpenTelemetry is loaded, however long that takes: until then no span is made, and none counted."""
+
+    def slow(*given: Any) -> Wire:
+        time.sleep(1)
+        return Wire(*given)
+
+    monkeypatch.setattr(export, "Wire", slow)
+    receiver.hold = threading.Event()
+    exporter = receiver.exporter()
+    exporter.send(some_spans(3))
+
+    assert exporter.flush(0.5).failed == 3
 
 
 async def test_content_stays_here_where_the_environment_says_so(tracing: Tracing, receiver: Receiver) -> None:
