@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -53,6 +55,7 @@ class Settings:
     service: str = ""
 
 
+_IN_MEMORY = Settings()
 _programs: WeakKeyDictionary[Workflow[Any, Any], Program] = WeakKeyDictionary()
 
 
@@ -95,7 +98,7 @@ def run(
     `value` is what the workflow takes, or plain data that fits it. Without `settings`, the run is kept in memory and
     uses the embedded model.
     """
-    settings = settings or Settings()
+    settings = settings or _IN_MEMORY
     check_run_id(run_id)
     checked = coerce_input(workflow, value)
     refuse_unpriced(workflow, settings)
@@ -167,7 +170,7 @@ def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> 
         settings.journal or MemoryJournal(),
         run_id,
         model=settings.model,
-        root=settings.root or Path.cwd(),
+        root=settings.root or _folder(os.getcwd()),  # noqa: PTH109 - made once
         shared=shared if pool is None else {**shared, "models": pool},
         contents=workflow.contents,
         observers=list(settings.observers),
@@ -180,9 +183,12 @@ def runner_of(workflow: Workflow[Any, Any], run_id: str, settings: Settings) -> 
     return runner
 
 
-def _pool_with(settings: Settings) -> Any:
-    import os
+@lru_cache(maxsize=8)
+def _folder(name: str) -> Path:
+    return Path(name)
 
+
+def _pool_with(settings: Settings) -> Any:
     from agentflow.models.pool import ModelPool  # loads the SDK
     from agentflow.toolkit.mcp import client_of
 

@@ -127,11 +127,12 @@ class Run(Generic[T]):
             return await self._result(state)
 
     async def _head(self) -> Callable[[], str]:
-        later: Callable[[str], Callable[[], str]] | None = getattr(self.runner.journal, "head_later", None)
+        journal = self.runner.journal
+        later: Callable[[str], Awaitable[Callable[[], str]]] | None = getattr(journal, "head_later", None)
         if later is not None:
-            return later(self.id)
+            return await later(self.id)
 
-        head = await self.runner.journal.head(self.id)
+        head = await journal.head(self.id)
         return lambda: head
 
     def _keep_head(self, head: str, count: int) -> str:

@@ -111,8 +111,8 @@ class Journal(Protocol):
     """A store of events, of who drives each run, and of what that one is asked to do.
 
     One whose `append` never waits for the event loop may say so by an attribute `is_immediate = True`; appends of others are
-    kept from being cancelled, at the price of a task for each. One that has to compute a head may have `head_later(run)`, which
-    gives a function that does so, of the events there are now.
+    kept from being cancelled, at the price of a task for each. One that need not look for a head at the end of each run may
+    have `async head_later(run)`, which gives a function that says it, of the events there are now.
     """
 
     async def append(self, run: str, events: Sequence[Event], *, durable: bool = False) -> None:

@@ -95,9 +95,9 @@ class MemoryJournal:
         )
 
     async def head(self, run: str) -> str:
-        return self.head_later(run)()
+        return (await self.head_later(run))()
 
-    def head_later(self, run: str) -> Callable[[], str]:
+    async def head_later(self, run: str) -> Callable[[], str]:
         # Hashed when asked for: a run that nobody audits does not pay for it.
         events = self._runs.get(run, [])
         count = len(events)
