@@ -123,9 +123,10 @@ def _doubted(runner: Runner, activation: Activation) -> None:
 
 def matching(work: Work, value: Any) -> str | None:
     """The case that an output is of, among those that edges name; its own class goes first."""
-    exact = next((name for name, case in work.case_types if type(value) is case), None)
-    if exact is not None:
-        return exact
+    kind = type(value)
+    for name, case in work.case_types:
+        if kind is case:
+            return name
 
     return next((name for name, case in work.case_types if is_instance(value, case)), None)
 

@@ -203,15 +203,8 @@ def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
 
 
 def _item(activation: Activation, index: int, order: int) -> Activation:
-    return Activation(
-        id=f"{activation.id}[{index}]",
-        frame=activation.frame,
-        node=activation.node,
-        input=activation.input.items()[index],
-        order=order,
-        item=index,
-        parent=activation.id,
-    )
+    id_, value = f"{activation.id}[{index}]", activation.input.items()[index]
+    return Activation(id_, activation.frame, activation.node, value, order, item=index, parent=activation.id)
 
 
 def _step_finished(state: State, event: StepFinished, graph: Graph) -> Reduced:
@@ -278,7 +271,7 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
     if node.by_case:
         # A refusal goes its own way only: what follows an approval must not get it.
         always = () if case == REJECTED else node.always
-        outs = always + tuple(out for out in node.by_case if out.on == case)
+        outs = always + tuple([out for out in node.by_case if out.on == case])
 
     if not outs:
         return _no_way(state, frame, activation, output)
@@ -321,7 +314,8 @@ def _follow(state: State, frame: Frame, activation: Activation, out: Out, output
             failing = Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what))
             return state._replace(failing=failing), frame, (failing,)
 
-        frame = frame._replace(followed=frame.followed.insert(out.index, followed + 1))
+        counted = frame.followed.insert(out.index, followed + 1)
+        frame = Frame(frame.id, frame.graph, frame.cells, counted, frame.arrived, frame.output, frame.gone)
 
     if target.kind == "gather":
         return _collect(state, frame, target, out.slot or 0, output)
