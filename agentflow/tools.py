@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
-from agentflow.conformance import Conformance
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
@@ -20,6 +19,8 @@ from agentflow.secrets import has_hidden, redact
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from agentflow.conformance import Conformance
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +154,8 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _conformance(self) -> Conformance:
+        from agentflow.conformance import Conformance  # only tools with a given schema need it
+
         return Conformance(self.parameters)
 
     def _fitting(self, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
