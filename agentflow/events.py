@@ -21,6 +21,9 @@ VERDICTS: tuple[Verdict, ...] = ("done", "retry", "fail")
 # How the hashes of new runs are chained; each run keeps to what it was begun with.
 CHAIN = 2
 _ALIVE, _UNREAD = object(), object()
+_CONSTANTS = {None: b"null", True: b"true", False: b"false"}
+# Python refuses to write whole numbers of thousands of digits.
+_WIDE = 1 << 64
 
 
 class Payload:
@@ -48,7 +51,7 @@ class Payload:
                 self._json = b"[" + b",".join(part.json for part in self.parts) + b"]"
             else:
                 # What is written down holds no secret, whoever put one into the value.
-                self._json = redact_bytes(_to_json()(self._value))
+                self._json = redact_bytes(_json_of(self._value))
 
         return self._json
 
@@ -98,9 +101,24 @@ class Payload:
         return f"Payload({self.json[:80].decode(errors='replace')})"
 
 
+def _json_of(value: Any) -> bytes:
+    """A value as compact JSON, byte for byte as pydantic writes it."""
+    kind = type(value)
+    if kind is str:
+        try:
+            return encode_basestring(value).encode()
+        except UnicodeEncodeError:
+            return _to_json()(value)  # half of a surrogate pair, which is refused
+
+    if kind is int and -_WIDE < value < _WIDE:
+        return b"%d" % value
+
+    return _CONSTANTS[value] if kind is bool or value is None else _to_json()(value)
+
+
 @cache
 def _to_json() -> Callable[[Any], bytes]:
-    # pydantic is loaded only where a value has to be written.
+    # pydantic is loaded only where a value has to be written that is more than a text or a number.
     from pydantic_core import to_json
 
     return to_json

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
@@ -395,6 +394,8 @@ def _is_evidence(result: Any) -> bool:
 def _stamped(tool: Tool[..., Any], result: Any) -> Any:
     if not isinstance(result, list) or not any(isinstance(item, Evidence) for item in result):
         return result
+
+    from datetime import UTC, datetime  # only what brings evidence needs it
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return [

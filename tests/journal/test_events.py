@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from agentflow.events import (
     EVENTS,
@@ -68,6 +69,21 @@ JSONABLE = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.integers() | st.integers(-(10**400), 10**400) | st.booleans() | st.none())
+@example("".join(map(chr, (*range(0xD800), *range(0xE000, 0x10FFFF)))))
+@example(10**5000)
+def test_plain_values_are_written_as_pydantic_writes_them(value: Any) -> None:
+    """What is written without pydantic is the same to the byte, so that hashes of runs are."""
+    assert Payload(value).json == to_json(value)
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    """Half of a surrogate pair, which JSON in UTF-8 cannot hold, is no value to be written."""
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        _ = Payload("half \ud800").json
 
 
 @settings(max_examples=150, deadline=None)
