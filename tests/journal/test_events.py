@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from agentflow.events import (
     RunFailed,
     RunFinished,
     StepFinished,
+    TimerSet,
     chained,
     decode,
     encode,
@@ -42,6 +43,45 @@ def test_an_event_comes_back_as_it_was(event: Any) -> None:
     assert encode(decode(raw)) == raw
     assert json.loads(raw)["type"] == event.type
     assert raw.isascii() or raw.decode()
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
+def test_events_are_the_same_where_all_their_fields_are(event: Any) -> None:
+    """An event equals a copy, with the same hash, and no event of which one field is another, or of another kind."""
+    assert replace(event) == event
+    assert repr(replace(event)) == repr(event)
+    for field in fields(event):
+        other = replace(event, **{field.name: object()})
+        assert other != event
+        assert f"{field.name}=<object" in repr(other)
+
+    assert all(event != other for other in (*EXAMPLES, None) if other is not event)
+
+
+def test_events_can_be_kept_in_sets() -> None:
+    """Equal events have one hash; what cannot be hashed in one is refused as ever."""
+    assert (
+        len(
+            {
+                TimerSet(at=1, step="a", due=2),
+                TimerSet(at=1, step="a", due=2),
+                TimerSet(at=1, step="a", due=3),
+            }
+        )
+        == 2
+    )
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(started())
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
+def test_an_event_cannot_be_changed(event: Any) -> None:
+    """No field of an event can be set or taken away."""
+    for field in fields(event):
+        with pytest.raises(FrozenInstanceError):
+            setattr(event, field.name, None)
+        with pytest.raises(FrozenInstanceError):
+            delattr(event, field.name)
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
