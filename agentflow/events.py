@@ -187,10 +187,10 @@ class Event(_Sealed):
     seq: int = 0
 
     def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
+        if not isinstance(other, Event) or other.__class__ is not self.__class__:
             return NotImplemented
 
-        return _told(self) == _told(cast("Event", other))
+        return _told(self) == _told(other)
 
     def __hash__(self) -> int:
         return hash(_told(self))
