@@ -491,6 +491,11 @@ def _plan(kind: type[Event]) -> tuple[bytes, tuple[tuple[str, bytes, Any], ...]]
 _PLANS = {kind: _plan(kind) for kind in EVENTS.values()}
 
 
+def opening(type_: str, at: int, seq: int) -> bytes:
+    """What the canonical JSON of an event begins with: a journal that keeps these by themselves need not keep them twice."""
+    return f'{{"type":"{type_}","at":{at},"seq":{seq}'.encode()
+
+
 def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
     """The event as canonical JSON: fields in the order of the class, those at their default left out.
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from agentflow.exceptions import ProjectError
+from agentflow.secrets import has_secrets
 from agentflow.secrets import redact as without_secrets
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -170,14 +171,29 @@ _GAPS = re.compile(r"([\s\"'<>]+)")
 
 
 @lru_cache(4096)
-def _tells(name: str) -> bool:
+def tells(name: str) -> bool:
     """Whether the name says that what stands under it is a secret."""
     return _TELLS.search(name) is not None
 
 
+_SIGNS = tuple((rule.hints, rule.sign and rule.sign.search) for rule in RULES)
+
+
 def _may_match(text: str) -> bool:
+    """`Rule.may_match` of any of `RULES`, spelled out: each text of each span comes here."""
     small = text.lower()
-    return any(rule.may_match(text, small) for rule in RULES) or _WRITTEN.search(text) is not None
+    for hints, search in _SIGNS:
+        for hint in hints:
+            if hint in small:
+                break
+        else:
+            if hints:
+                continue
+
+        if search is None or search(text):
+            return True
+
+    return _WRITTEN.search(text) is not None
 
 
 class Redactor:
@@ -193,6 +209,11 @@ class Redactor:
         """`text` without it; JSON stays JSON."""
         text = without_secrets(text)
         return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+
+    def leaves(self, texts: Sequence[str]) -> bool:
+        """Whether nothing is to be taken out of any of these, told by one look at all; False where each has to be looked at."""
+        # What a rule is known by stands in one text, and a new line between two makes none.
+        return not self._has_own and not has_secrets() and not _may_match("\n".join(texts))
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""
@@ -226,7 +247,7 @@ class Redactor:
     def named(self, name: str, value: Any) -> Any:
         """What stands under a name, which may be what says that it is a password."""
         cleaned = self.within(value)
-        if not isinstance(cleaned, str) or cleaned != value or not _tells(name):
+        if not isinstance(cleaned, str) or cleaned != value or not tells(name):
             return cleaned
 
         return "[password]" if len(cleaned) >= _SHORTEST and " " not in cleaned else cleaned

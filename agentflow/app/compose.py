@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from agentflow.audit.heads import Heads
 
 T = TypeVar("T")
+# For the digits of a random number: after those of the time, more of them could be taken for a card's.
+_LETTERS = str.maketrans("0123456789", "ghijkmnpqr")
 # It names a folder of artifacts and stands in commands, so it must be plain.
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -73,8 +75,9 @@ def compile_workflow(workflow: Workflow[Any, Any]) -> Program:
 
 
 def new_run_id(name: str) -> str:
-    """A name for a run that sorts by time and reads well: `research-261123-081530-4f2a91c0`."""
-    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+    """A name for a run that sorts by time and reads well: `research-261123-081530-kfjanhcg`."""
+    drawn = secrets.token_hex(4).translate(_LETTERS)
+    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{drawn}"
 
 
 def check_run_id(run_id: str | None) -> str | None:

@@ -268,9 +268,9 @@ class Runner(_Roomy):
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit; may be called from any thread."""
-        is_known = self._inline or len(self._inbox) > 0
         self._inbox.append(Draft(kind, self.clock(), fields))
-        if not is_known:  # else the driver was woken already, or looks after the step that it does itself
+        # Else it comes after one that the driver was woken for, or the driver looks when the step is done that it does itself.
+        if len(self._inbox) == 1 and not self._inline:
             self.wake()
 
     def follow(self, kind: type[Event], /, **fields: Any) -> None:

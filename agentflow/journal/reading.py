@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from agentflow.events import opening
 from agentflow.journal import MARK, Kept, Trail, digest_of, listing
 
 _STAND_IN = re.compile(rb'"' + re.escape(MARK).encode() + rb'":"(sha256:[0-9a-f]{64})"')
@@ -23,6 +24,17 @@ def chain_of_row(data: Any) -> int:
     return chain if isinstance(chain, int) else 1
 
 
+def shortened(type_: str, at: int, seq: int, raw: bytes) -> bytes:
+    """The JSON of an event without what stands in columns beside it."""
+    return raw.removeprefix(opening(type_, at, seq))
+
+
+def whole(type_: Any, at: Any, seq: Any, data: Any) -> Any:
+    """The JSON of an event from its row; up to format 3 it was kept whole. What is damaged stays what it is."""
+    is_short = isinstance(data, bytes) and data[:1] in (b",", b"}")
+    return opening(type_, at, seq) + data if is_short else data
+
+
 def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
     """All that is kept of a run, unchecked, within the transaction of the caller; None where it is not there."""
     # The sign keeps SQLite from an index, which may be damaged.
@@ -30,7 +42,7 @@ def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
     if row is None:
         return _pruned(db, run)
 
-    rows = [_kept(*found) for found in db.execute(_ROWS, (row[-1],))]
+    rows = [_kept(*found) for found in db.execute(ROWS, (row[-1],))]
     notes = () if listing.is_sound(tuple(row[:-1])) else (f"the row of run `{run}` is not what was written",)
     return Trail(
         run=run,
@@ -43,7 +55,7 @@ def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
     )
 
 
-_ROWS = "select seq, at, type, data, hash from events where run = ? order by seq"
+ROWS = "select seq, at, type, data, hash from events where run = ? order by seq"
 
 
 def _pruned(db: sqlite3.Connection, run: str) -> Trail | None:
@@ -57,6 +69,7 @@ def _pruned(db: sqlite3.Connection, run: str) -> Trail | None:
 
 def _kept(seq: Any, at: Any, type_: Any, data: Any, hash_: Any) -> Kept:
     # A damaged row may hold anything, text or nothing where bytes were: what it says is shown, and never fits.
+    data = whole(type_, at, seq, data)
     is_bytes = isinstance(data, bytes)
     return Kept(
         seq=seq if isinstance(seq, int) else 0,

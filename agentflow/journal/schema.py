@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from agentflow.journal import MARK, said
 
-SCHEMA = 3
+SCHEMA = 4
 
 # `runs` repeats what follows from the events, for two reasons: lists need not read them, and an end that was lost is noticed.
 _RUNS = """
@@ -117,7 +117,11 @@ def _from_2(db: sqlite3.Connection) -> None:
     """The tables stay; hashes of new runs are chained in another way, which agentflow of format 2 would take for damage."""
 
 
-_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(db: sqlite3.Connection) -> None:
+    """Rows stay as they are; new ones do not repeat in `data` what stands in columns, which agentflow of format 3 could not read."""
+
+
+_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

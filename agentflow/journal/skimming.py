@@ -39,7 +39,9 @@ def skim(db: sqlite3.Connection, runs: Sequence[str]) -> Iterator[Skimmed]:
 
 
 _QUERY = f"""
-with told as (select runs.run as run, events.type as type, events.at as at, cast(events.data as text) as data
+with told as (select runs.run as run, events.type as type, events.at as at,
+    case when substr(events.data, 1, 1) in (x'2c', x'7d') then '{{"type":""' || cast(events.data as text)
+      else cast(events.data as text) end as data
   from events join runs on runs.id = events.run
   where runs.run in (select value from json_each(?)) and events.type in ({", ".join(f"'{t}'" for t in TYPES)})
   order by events.run, events.seq)

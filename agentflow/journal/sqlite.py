@@ -30,7 +30,7 @@ from agentflow.journal.database import Database
 from agentflow.journal.deliveries import deliveries_to, noted
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
-from agentflow.journal.reading import chain_of_row, trail_of
+from agentflow.journal.reading import ROWS, chain_of_row, shortened, trail_of, whole
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
 from agentflow.journal.schema import seal as seal_of_row
 from agentflow.journal.skimming import Skimmed, skim
@@ -107,6 +107,7 @@ class SqliteJournal:
             raise continued_elsewhere(run, known.seq, first.seq)
 
         hashes = self._linked(known, events, raws)
+        raws = [shortened(e.type, e.at, e.seq, raw) for e, raw in zip(events, raws, strict=True)]
         head = hashes[-1]
         sum_ = seal_of_row(run, known.workflow, word, known.started, last.at, last.seq, head)
         try:
@@ -177,8 +178,8 @@ class SqliteJournal:
 
         self._check_row(row, run)
         _, workflow, status, started, _, seq, head, _, id_ = row
-        first = self._db.execute("select data from events where run = ? and seq = 1", (id_,)).fetchone()
-        chain = chain_of_row(first[0] if first is not None else b"")
+        first = self._db.execute(_FIRST, (id_,)).fetchone()
+        chain = chain_of_row(whole(*first) if first is not None else b"")
         return _Known(
             id=id_, workflow=workflow, started=started, status=status, seq=seq, head=head, chain=chain
         )
@@ -224,9 +225,8 @@ class SqliteJournal:
             if known is None:
                 return []
 
-            rows = self._db.execute(
-                "select seq, data, hash from events where run = ? order by seq", (known.id,)
-            ).fetchall()
+            kept = self._db.execute(ROWS, (known.id,))
+            rows = [(seq, whole(type_, at, seq, data), hash_) for seq, at, type_, data, hash_ in kept]
             self._check_chain(run, rows, known)
             return [self._event(run, seq, data) for seq, data, _ in rows]
 
@@ -358,6 +358,7 @@ class SqliteJournal:
         self._file.close()
 
 
+_FIRST = "select type, at, seq, data from events where run = ? and seq = 1"
 _MOVE = "update runs set updated = ?, events = ?, head = ?, seal = ? where id = ? and events = ?"
 
 

@@ -8,12 +8,12 @@ Secrets that are known by value are told at no level.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from agentflow.exceptions import ProjectError
-from agentflow.redaction import Redactor, rules_of
+from agentflow.redaction import Redactor, rules_of, tells
 from agentflow.secrets import has_secrets, redact
 from agentflow.tracing import semconv
 from agentflow.tracing.records import attributes_of
@@ -94,21 +94,45 @@ def told(span: SpanData, *, content: Capture | bool) -> SpanData:
     if span.records is not None:
         audit = attributes_of(span.records, content=_for_records(capture))
 
-    if capture.level != "full" or has_secrets():
+    is_as_it_is = capture.level == "full" and not has_secrets()
+    if not is_as_it_is and not (capture.level == "redacted" and _is_plain(span, capture.redactor)):
         return _shown(span, capture, audit)
 
     return replace(span, attributes={**span.attributes, **audit}, records=None) if audit else span
 
 
-def _for_records(capture: Capture) -> Callable[[bytes], bool] | None:
-    """Which JSON of an event may be told: none, or that in which there is nothing to take out, as it is told whole or not at all."""
+def _is_plain(span: SpanData, redactor: Redactor) -> bool:
+    """Whether there is nothing to take out of a span: most have nothing, and are looked at once, not text by text."""
+    if span.events:
+        return False
+
+    texts = [span.name, span.error]
+    for name, value in span.attributes.items():
+        if tells(name):
+            return False
+
+        texts.append(name)
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, tuple):
+            texts += value
+
+    return redactor.leaves(texts)
+
+
+def _for_records(capture: Capture) -> Callable[[Sequence[bytes]], bool] | None:
+    """Whether JSON of events may be told: if there is nothing to take out of any, as it is told whole or not at all."""
     match capture.level:
         case "full":
             return lambda _: True
         case "redacted":
-            return lambda raw: capture.redactor(text := raw.decode(errors="replace")) == text
+            return lambda raws: _is_clean([raw.decode(errors="replace") for raw in raws], capture.redactor)
         case _:
             return None
+
+
+def _is_clean(texts: Sequence[str], redactor: Redactor) -> bool:
+    return redactor.leaves(texts) or all(redactor(text) == text for text in texts)
 
 
 def _shown(span: SpanData, capture: Capture, audit: Mapping[str, Attribute]) -> SpanData:

@@ -47,11 +47,11 @@ class Entry:
 
 
 def attributes_of(
-    records: Sequence[Record], *, content: Callable[[bytes], bool] | None
+    records: Sequence[Record], *, content: Callable[[Sequence[bytes]], bool] | None
 ) -> dict[str, Attribute]:
     """The attributes that tell of these events; with `content` also what they say, as far as it has room.
 
-    `content` says of the JSON of an event or a payload whether it may be told.
+    `content` says of the JSON of events, or of payloads, whether all of it may be told.
     """
     told = _content(records, content) if content is not None else {}
     entries = [_entry(record, is_told=bool(told)) for record in records]
@@ -64,15 +64,15 @@ def _entry(record: Record, *, is_told: bool) -> str:
     return ".".join(parts if is_told else [*parts, _text(record.digest)])
 
 
-def _content(records: Sequence[Record], may_tell: Callable[[bytes], bool]) -> dict[str, Attribute]:
+def _content(records: Sequence[Record], may_tell: Callable[[Sequence[bytes]], bool]) -> dict[str, Attribute]:
     """What the events say, with their large payloads if there is room; nothing where it is not what was written."""
     payloads: list[bytes] = []
     events = [_said(record, payloads) for record in records]
     # What was written before a secret was known is not told again without it: its digest would not fit.
-    if not events or b"" in events or not all(map(may_tell, events)):
+    if not events or b"" in events or not may_tell(events):
         return {}
 
-    payloads = [raw for raw in payloads if may_tell(raw)]
+    payloads = [raw for raw in payloads if may_tell([raw])]
     for lines in ([*events, *dict.fromkeys(payloads)], events):
         text = _packed(b"\n".join(lines))
         if len(text) <= PARTS * LIMIT:

@@ -80,7 +80,7 @@ def test_a_journal_that_was_altered_is_told(ran: Path, launch: Launcher) -> None
     (row,) = [e for e in events_of(ran, "a") if e.type == "step.finished"][:1]
     tamper(
         ran,
-        "update events set data = cast(replace(cast(data as text), '\"seq\"', ' \"seq\"') as blob) where seq = ? "
+        "update events set data = cast(replace(cast(data as text), '\"step\"', ' \"step\"') as blob) where seq = ? "
         "and run = (select id from runs where run = 'a')",
         row.seq,
     )

@@ -26,9 +26,11 @@ from agentflow.events import (
     RunFinished,
     chained,
     encode,
+    opening,
 )
 from agentflow.exceptions import JournalDamaged, JournalError, JournalVersion
 from agentflow.journal import canonical, schema
+from agentflow.journal.skimming import skimmed
 from tests.journal.examples import chain, started
 from tests.journal.processes import begun
 
@@ -387,4 +389,45 @@ async def test_a_chain_of_a_later_version_is_refused(tmp_path: Path) -> None:
         await journal.append("r", [started(chain=3)])
 
     assert await journal.trail("r") is None
+    await journal.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_rows_of_format_3_are_read_as_they_are(tmp_path: Path, read_only: bool) -> None:
+    """A file whose rows hold events whole is read, skimmed, proven and gone on with; only new rows leave out what columns say."""
+    path = tmp_path / "j.db"
+    events = RUNS["long"]
+    first = SqliteJournal(path)
+    await first.append("r", events[:3])
+    rows = list(first._db.execute("select run, seq, at, type, data from events"))
+    assert all(not data.startswith(b"{") for *_, data in rows)
+    for run, seq, at, type_, data in rows:
+        kept = opening(type_, at, seq) + data
+        assert kept == canonical(events[seq - 1])
+        first._db.execute("update events set data = ? where (run, seq) = (?, ?)", (kept, run, seq))
+
+    first._db.execute("pragma user_version=3")
+    head = await first.head("r")
+    await first.close()
+
+    journal = SqliteJournal(path, read_only=read_only)
+    assert await journal.read("r") == events[:3]
+    assert [(one.type, one.step) for one in journal.skim(["r"])] == [
+        (one.type, one.step) for one in skimmed("r", events[:3])
+    ]
+    assert await journal.head("r") == head
+    trail = await journal.trail("r")
+    assert trail is not None
+    assert verify_rows(trail).state == "ok"
+    if not read_only:
+        await journal.append("r", events[3:5])
+        assert await journal.read("r") == events[:5]
+        assert [row[0][:1] for row in journal._db.execute("select data from events order by seq")] == [
+            b"{",
+            b"{",
+            b"{",
+            b",",
+            b",",
+        ]
+
     await journal.close()
