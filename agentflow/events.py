@@ -21,6 +21,9 @@ VERDICTS: tuple[Verdict, ...] = ("done", "retry", "fail")
 # How the hashes of new runs are chained; each run keeps to what it was begun with.
 CHAIN = 2
 _ALIVE, _UNREAD = object(), object()
+_CONSTANTS = {None: b"null", True: b"true", False: b"false"}
+# Python refuses to write whole numbers of thousands of digits.
+_WIDE = 1 << 64
 
 
 class Payload:
@@ -48,7 +51,7 @@ class Payload:
                 self._json = b"[" + b",".join(part.json for part in self.parts) + b"]"
             else:
                 # What is written down holds no secret, whoever put one into the value.
-                self._json = redact_bytes(_to_json()(self._value))
+                self._json = redact_bytes(_json_of(self._value))
 
         return self._json
 
@@ -98,9 +101,24 @@ class Payload:
         return f"Payload({self.json[:80].decode(errors='replace')})"
 
 
+def _json_of(value: Any) -> bytes:
+    """A value as compact JSON, byte for byte as pydantic writes it."""
+    kind = type(value)
+    if kind is str:
+        try:
+            return encode_basestring(value).encode()
+        except UnicodeEncodeError:
+            return _to_json()(value)  # half of a surrogate pair, which is refused
+
+    if kind is int and -_WIDE < value < _WIDE:
+        return b"%d" % value
+
+    return _CONSTANTS[value] if kind is bool or value is None else _to_json()(value)
+
+
 @cache
 def _to_json() -> Callable[[Any], bytes]:
-    # pydantic is loaded only where a value has to be written.
+    # pydantic is loaded only where a value has to be written that is more than a text or a number.
     from pydantic_core import to_json
 
     return to_json
@@ -157,16 +175,36 @@ class _Sealed:
     __slots__ = ("_digest",)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event(_Sealed):
-    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run."""
+    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run.
+
+    What dataclasses would write anew for each kind of event is written once here: that costs a fresh process milliseconds.
+    """
 
     type: ClassVar[str]
     at: int
     seq: int = 0
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event) or other.__class__ is not self.__class__:
+            return NotImplemented
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+        return _told(self) == _told(other)
+
+    def __hash__(self) -> int:
+        return hash(_told(self))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))
+        return f"{type(self).__qualname__}({told})"
+
+
+def _told(event: Event) -> tuple[Any, ...]:
+    return tuple([getattr(event, f.name) for f in fields(event)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunStarted(Event):
     """`bound` is the most that the run can do, as far as its definition says: amounts by name, None without bound.
 
@@ -194,7 +232,7 @@ class RunStarted(Event):
     forked: Json = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunResumed(Event):
     """`budget` holds limits that replace those of the definition, by step: `{"": {"usd": 2}}` is the run's own.
 
@@ -208,7 +246,7 @@ class RunResumed(Event):
     service: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunMigrated(Event):
     """From here on the run follows another definition; `changes` says in words what is different."""
 
@@ -218,14 +256,14 @@ class RunMigrated(Event):
     changes: Json
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunPaused(Event):
     """Only people are waited for: the process let go of the run, which goes on once they have answered."""
 
     type: ClassVar[str] = "run.paused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunInterrupted(Event):
     """The process was asked to stop; the run goes on with a resume."""
 
@@ -233,27 +271,33 @@ class RunInterrupted(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunFinished(Event):
+    """The run came to its end; `output` is what the workflow gives."""
+
     type: ClassVar[str] = "run.finished"
     output: Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunFailed(Event):
+    """The run ended with an `error`, which came up in `step`."""
+
     type: ClassVar[str] = "run.failed"
     step: str
     error: ErrorInfo
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RunCancelled(Event):
+    """The run was ended for good; `by` names who asked for it."""
+
     type: ClassVar[str] = "run.cancelled"
     reason: str
     by: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepStarted(Event):
     """`step` is the activation: `write#2` is the second visit, `read#1[3]` an item, `sub#1/write#1` is nested."""
 
@@ -262,14 +306,16 @@ class StepStarted(Event):
     attempt: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MapExpanded(Event):
+    """A step that runs for each item of a list has got one of `count` items."""
+
     type: ClassVar[str] = "map.expanded"
     step: str
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepFinished(Event):
     """`output` is None where it follows from earlier events (a map, a sub-workflow, an approval that was given)."""
 
@@ -279,7 +325,7 @@ class StepFinished(Event):
     case: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class StepFailed(Event):
     """`chance` is a random number in [0, 1), drawn by the runner, that the wait before a retry is made of."""
 
@@ -290,7 +336,7 @@ class StepFailed(Event):
     chance: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TimerSet(Event):
     """`due` is nanoseconds since the epoch."""
 
@@ -299,13 +345,15 @@ class TimerSet(Event):
     due: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TimerFired(Event):
+    """The time that a step waited for has come."""
+
     type: ClassVar[str] = "timer.fired"
     step: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalAsked(Event):
     """`digest` is of exactly what a person is asked to approve: the step's input, or else the `subject`.
 
@@ -320,8 +368,10 @@ class ApprovalAsked(Event):
     subject: Payload | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ApprovalGiven(Event):
+    """A person said yes or no to what stands under this `digest`."""
+
     type: ClassVar[str] = "approval.given"
     step: str
     digest: str
@@ -330,7 +380,7 @@ class ApprovalGiven(Event):
     comment: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OperationStarted(Event):
     """The intent to do something inside a step; `parent` is the operation around it, if any.
 
@@ -351,8 +401,10 @@ class OperationStarted(Event):
     reserved: Json = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OperationFinished(Event):
+    """How an operation inside a step ended: with a result, or with an error."""
+
     type: ClassVar[str] = "operation.finished"
     step: str
     operation: str
@@ -362,7 +414,7 @@ class OperationFinished(Event):
     error: ErrorInfo | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OperationDoubted(Event):
     """It is not known whether an operation that must not be done twice was done: a person is asked."""
 
@@ -372,7 +424,7 @@ class OperationDoubted(Event):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class OperationResolved(Event):
     """What a person says of an operation in doubt: it was `done` with this `result`, try it again, or it failed."""
 
@@ -385,7 +437,7 @@ class OperationResolved(Event):
     comment: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ArtifactKept(Event):
     """A file kept beside the run; `digest` is of its bytes, `size` counts them."""
 

@@ -6,10 +6,11 @@ import hashlib
 import re
 from secrets import token_hex
 
+# Compiled (and kept by `re`) where text is first cleaned, as it takes long.
 # Controls but for tabs and line ends; and what nobody sees and models still read: soft hyphens, joiners and other
 # zero-width characters, fillers, directions, annotations, variation selectors, tags (Unicode 16, DerivedCoreProperties:
 # Default_Ignorable_Code_Point).
-_UNSEEN = re.compile(
+_UNSEEN = (
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
@@ -29,7 +30,7 @@ def random_mark() -> str:
 
 def clean(text: str) -> str:
     """`text` without control characters and without those that cannot be seen; each line end is one newline."""
-    return _UNSEEN.sub("", _LINE_ENDS.sub("\n", text))
+    return re.sub(_UNSEEN, "", _LINE_ENDS.sub("\n", text))
 
 
 def marked(text: str, mark: str) -> str:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import stat
-import tomllib
 from base64 import b64encode
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -196,6 +195,8 @@ def _found(name: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _table(file: Path) -> dict[str, str]:
+    import tomllib  # most processes have no file of secrets
+
     text = _text(file, "the file of secrets", private=True)
     try:
         return {name: str(value) for name, value in tomllib.loads(text).items()}

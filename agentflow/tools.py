@@ -6,11 +6,9 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, cast, overload
 
-from agentflow.conformance import Conformance
 from agentflow.context import Operation, Outcome, current, effect
 from agentflow.events import Payload, adapter
 from agentflow.evidence import Evidence, Trust
@@ -20,6 +18,8 @@ from agentflow.secrets import has_hidden, redact
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from agentflow.conformance import Conformance
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,6 +153,8 @@ class Tool(Generic[P, R]):
 
     @cached_property
     def _conformance(self) -> Conformance:
+        from agentflow.conformance import Conformance  # only tools with a given schema need it
+
         return Conformance(self.parameters)
 
     def _fitting(self, arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -392,6 +394,8 @@ def _is_evidence(result: Any) -> bool:
 def _stamped(tool: Tool[..., Any], result: Any) -> Any:
     if not isinstance(result, list) or not any(isinstance(item, Evidence) for item in result):
         return result
+
+    from datetime import UTC, datetime  # only what brings evidence needs it
 
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return [

@@ -55,6 +55,69 @@ def test_importing_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_run_of_plain_steps_loads_what_it_needs() -> None:
+    """What defines, checks and runs a workflow of plain steps in memory loads nothing that is for other runs."""
+    others = (
+        "agentflow.app.diffing",
+        "agentflow.app.forking",
+        "agentflow.app.outside",
+        "agentflow.app.replaying",
+        "agentflow.app.resuming",
+        "agentflow.audit",
+        "agentflow.changes",
+        "agentflow.cli",
+        "agentflow.conformance",
+        "agentflow.engine.migration",
+        "agentflow.engine.recovery",
+        "agentflow.engine.replaying",
+        "agentflow.journal.sqlite",
+        "agentflow.mcp",
+        "agentflow.models",
+        "agentflow.steps.agent",
+        "agentflow.steps.planner",
+        "agentflow.toolkit",
+        "agentflow.tracing.spans",
+        "cryptography",
+        "datetime",
+        "getpass",
+        "jsonschema",
+        "networkx",
+        "opentelemetry",
+        "pydantic",
+        "pydantic_core",
+        "sqlite3",
+        "tomllib",
+        "uuid",
+    )
+    code = (
+        "import sys\n"
+        "from agentflow import MemoryJournal, Settings, Workflow, each, gather, run, step\n"
+        "from tests.benchmarks.smallest import main\n"
+        "main()\n"
+        f"print([name for name in {others!r} if name in sys.modules], 'agentflow.engine.runner' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+
+    assert done.stdout.strip() == "[] True"
+
+
+def test_what_is_done_with_earlier_runs_is_there_when_asked_for() -> None:
+    """Names of `agentflow.app` that are loaded when they are first used are those of their modules; others are refused."""
+    code = (
+        "from agentflow import app\n"
+        "names = 'Diff diff Fork fork cancel is_due keep_head waiting_in Replayed replay replay_events load resume'.split()\n"
+        "assert all(getattr(app, name).__name__ == name for name in names)\n"
+        "assert app.fork is app.fork is app.forking.fork and vars(app)['fork'] is app.fork\n"
+        "try:\n"
+        "    app.spoon\n"
+        "except AttributeError as error:\n"
+        "    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "module 'agentflow.app' has no attribute 'spoon'"
+
+
 def test_the_public_names() -> None:
     """The public API is these names; each can be had."""
     assert agentflow.__all__ == [

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from agentflow.app.handle import Approver, Run
 from agentflow.app.inputs import coerce_input
 from agentflow.app.lease import Lease
-from agentflow.audit.heads import Heads
 from agentflow.bounds import COUNTS, Bound
 from agentflow.engine.budget import price_hint
 from agentflow.engine.graph import Program, bind
@@ -28,6 +27,9 @@ from agentflow.journal.memory import MemoryJournal
 from agentflow.spec import steps_in
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from agentflow.audit.heads import Heads
 
 T = TypeVar("T")
 # For the digits of a random number: after those of the time, more of them could be taken for a card's.

@@ -6,17 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentflow.app import requests
 from agentflow.app.lease import Lease
 from agentflow.app.result import Decision, Pending, Result, pending_of, user_name
-from agentflow.audit.heads import Heads
 from agentflow.engine.notices import Delta
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
 from agentflow.events import CHAIN, Event, Verdict, chain_of
 from agentflow.exceptions import HeadsUnusable
+
+if TYPE_CHECKING:
+    from agentflow.audit.heads import Heads
 
 T = TypeVar("T")
 Approver = Callable[[Pending], Awaitable[Decision | None]]

@@ -11,10 +11,16 @@ from agentflow.steps.prompting import field_names
 from agentflow.typeref import short_name, type_name
 from agentflow.workflow import Workflow
 
+# Of these, pydantic gives back each value as it is.
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
 
 def coerce_input(workflow: Workflow[Any, Any], value: Any) -> Any:
     """`value` as what the workflow takes; raises `InputInvalid` that names each field, what it wants and what came."""
-    from pydantic import ValidationError
+    if type(value) is workflow.takes and workflow.takes in _PLAIN:
+        return value
+
+    from pydantic import ValidationError  # heavy, and not needed for what is plain already
 
     if unknown := _unknown_fields(workflow.takes, value):
         raise _refused(workflow, unknown)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -122,7 +120,12 @@ def answer_hint(run_id: str, pending: Sequence[Pending]) -> str:
 
 def _word(name: str) -> str:
     """A name as a word for the shell: items of maps hold brackets, which are quoted."""
-    return name if re.fullmatch(r"[\w#:@./-]+", name) else shlex.quote(name)
+    if re.fullmatch(r"[\w#:@./-]+", name):
+        return name
+
+    from shlex import quote  # few names need it
+
+    return quote(name)
 
 
 def _run_error(step: str, error: ErrorInfo) -> RunError:
@@ -143,7 +146,9 @@ def _run_error(step: str, error: ErrorInfo) -> RunError:
 
 def user_name() -> str:
     """Who decides, for the record."""
+    from getpass import getuser  # loads what reads passwords from a terminal
+
     try:
-        return getpass.getuser()
+        return getuser()
     except (KeyError, OSError, ImportError):
         return "unknown"

@@ -17,7 +17,6 @@ from agentflow.engine.answers import (
     timer_fired,
 )
 from agentflow.engine.graph import Graph, Node, Out
-from agentflow.engine.migration import migrated
 from agentflow.engine.pending import (
     ROOT,
     again,
@@ -120,6 +119,8 @@ def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
 
 
 def _run_migrated(state: State, event: RunMigrated, graph: Graph) -> Reduced:
+    from agentflow.engine.migration import migrated  # few runs are moved onto another definition
+
     return migrated(state, state.frames[ROOT].graph, graph), ()
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from agentflow.exceptions import Problem
 from agentflow.path import MapStep, Step
-from agentflow.steps.agent import Agent
 from agentflow.steps.function import FunctionStep
-from agentflow.steps.planner import Planner
+from agentflow.steps.kinds import is_agent, is_planner
 from agentflow.steps.prompting import fillable, parts_of_fields, placeholders
 from agentflow.steps.reading import tree_of
 from agentflow.tools import Tool
 from agentflow.typeref import plain
+
+if TYPE_CHECKING:
+    from agentflow.steps.agent import Agent
+    from agentflow.steps.planner import Planner
 
 Steps = Mapping[str, Step[Any, Any]]
 # Types whose schema cannot fail, so that pydantic is not loaded for them.
@@ -29,7 +32,7 @@ def body_of(step: Step[Any, Any]) -> Step[Any, Any]:
 
 def agents_of(body: Step[Any, Any]) -> Iterator[Agent[Any, Any]]:
     """An agent with those below it; nothing for other steps."""
-    if isinstance(body, Agent):
+    if is_agent(body):
         yield body
         for below in (*body.handoffs, *body.agents_as_tools):
             yield from agents_of(below)
@@ -45,7 +48,7 @@ def prompt_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Placeholders that no field fills; those of agents below an agent are filled from its input as well."""
     for step in steps:
         body = body_of(step)
-        asked: list[Agent[Any, Any] | Planner[Any, Any]] = [body] if isinstance(body, Planner) else []
+        asked: list[Agent[Any, Any] | Planner[Any, Any]] = [body] if is_planner(body) else []
         asked += agents_of(body)
         known = fillable(body.takes) if asked else None
         for agent in asked if known is not None else ():
@@ -99,7 +102,7 @@ def tool_problems(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Tools that cannot be offered to a model: plain functions, no schema, or two of one name."""
     for step in steps:
         body = body_of(step)
-        offered = [body.given] if isinstance(body, Planner) else []
+        offered = [body.given] if is_planner(body) else []
         offered += [agent.tools for agent in agents_of(body)]
         for tools in offered:
             yield from _unusable(step, tools)
@@ -169,7 +172,7 @@ def idle_planners(steps: Collection[Step[Any, Any]]) -> Iterator[Problem]:
     """Warnings of planners that have no tools."""
     for step in steps:
         body = body_of(step)
-        if isinstance(body, Planner) and not body.given and not body.mcp_servers:
+        if is_planner(body) and not body.given and not body.mcp_servers:
             yield Problem(
                 code="AF154",
                 what="it chooses among tools and has none, so it can find nothing",
@@ -212,7 +215,7 @@ def held(body: Step[Any, Any]) -> list[Tool[..., Any]]:
     if isinstance(body, FunctionStep):
         return body.named_tools()
 
-    given: list[Any] = [*body.given] if isinstance(body, Planner) else []
+    given: list[Any] = [*body.given] if is_planner(body) else []
     given += [tool for agent in agents_of(body) for tool in agent.tools]
     return [tool for tool in given if isinstance(tool, Tool)]
 

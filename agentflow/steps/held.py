@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from agentflow.mcp import McpServer
 from agentflow.path import MapStep, Step
-from agentflow.steps.agent import Agent
 from agentflow.steps.function import FunctionStep
+from agentflow.steps.kinds import is_agent, is_planner
 from agentflow.steps.naming import named_tools
-from agentflow.steps.planner import Planner
 from agentflow.tools import Tool
+
+if TYPE_CHECKING:
+    from agentflow.mcp import McpServer
 
 
 def held_tools(step: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
@@ -19,10 +20,10 @@ def held_tools(step: Step[Any, Any]) -> Iterator[Tool[..., Any]]:
     body: Any = step.body if isinstance(step, MapStep) else step
     if isinstance(body, FunctionStep):
         yield from body.named_tools()
-    elif isinstance(body, Planner):
+    elif is_planner(body):
         yield from _all(body.tools.values())
         yield from _served(body.mcp_servers)
-    elif isinstance(body, Agent):
+    elif is_agent(body):
         yield from _all(body.tools)
         yield from _served(body.mcp_servers)
         for below in (*body.handoffs, *body.agents_as_tools):
@@ -37,15 +38,21 @@ def _all(tools: Any) -> Iterator[Tool[..., Any]]:
 
 def _served(servers: Iterable[Any]) -> Iterator[Tool[..., Any]]:
     for server in servers:
-        if isinstance(server, McpServer):
+        if _is_known(server):
             yield from server.known()
+
+
+def _is_known(server: object) -> TypeGuard[McpServer]:
+    from agentflow.mcp import McpServer  # loaded already where there is one
+
+    return isinstance(server, McpServer)
 
 
 def has_servers(step: Step[Any, Any]) -> bool:
     """Whether tools of MCP servers may come of which the project says nothing."""
     body: Any = step.body if isinstance(step, MapStep) else step
-    if not isinstance(body, Agent):
+    if not is_agent(body):
         return False
 
-    is_unknown = any(not isinstance(server, McpServer) for server in body.mcp_servers)
+    is_unknown = any(not _is_known(server) for server in body.mcp_servers)
     return is_unknown or any(map(has_servers, (*body.handoffs, *body.agents_as_tools)))

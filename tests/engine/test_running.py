@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,9 +25,10 @@ from agentflow import (
     run,
     step,
 )
+from agentflow.app import coerce_input
 from agentflow.context import current
 from agentflow.engine.notices import Delta
-from agentflow.events import Event, StepStarted
+from agentflow.events import Event, StepStarted, adapter
 from agentflow.exceptions import InputInvalid, JournalError, StepFailed
 from agentflow.testing import run_to_end
 from tests.definition.sound import (
@@ -152,6 +154,37 @@ async def test_an_input_that_does_not_fit_is_refused() -> None:
 @step
 async def row_in(row: Row) -> Row:
     return row
+
+
+@pytest.mark.parametrize("value", ["half \ud800", "", 10**400, -1, 0.5, math.nan, True, b"\xff", None])
+def test_a_plain_input_is_taken_as_pydantic_takes_it(value: Any) -> None:
+    """A value that is exactly of the plain type that a workflow takes is what pydantic would make of it: itself."""
+
+    @step
+    async def take(value: Any) -> int:
+        return 1
+
+    workflow = Workflow("w", start=take, end=take)
+    workflow.takes = type(value)
+
+    assert coerce_input(workflow, value) is adapter(type(value)).validate_python(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "takes", "taken"), [(True, int, 1), (1, float, 1.0), (b"a", str, "a"), (1, bool, True)]
+)
+def test_a_plain_input_of_another_type_is_made_into_what_is_taken(value: Any, takes: Any, taken: Any) -> None:
+    """Where the type is another one, though near, pydantic decides as it always did."""
+
+    @step
+    async def take(value: Any) -> int:
+        return 1
+
+    workflow = Workflow("w", start=take, end=take)
+    workflow.takes = takes
+    given = coerce_input(workflow, value)
+
+    assert (given, type(given)) == (taken, takes)
 
 
 async def test_an_input_that_cannot_be_written_is_refused() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from agentflow.events import (
     EVENTS,
@@ -17,6 +18,7 @@ from agentflow.events import (
     RunFailed,
     RunFinished,
     StepFinished,
+    TimerSet,
     chained,
     decode,
     encode,
@@ -44,6 +46,45 @@ def test_an_event_comes_back_as_it_was(event: Any) -> None:
 
 
 @pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
+def test_events_are_the_same_where_all_their_fields_are(event: Any) -> None:
+    """An event equals a copy, with the same hash, and no event of which one field is another, or of another kind."""
+    assert replace(event) == event
+    assert repr(replace(event)) == repr(event)
+    for field in fields(event):
+        other = replace(event, **{field.name: object()})
+        assert other != event
+        assert f"{field.name}=<object" in repr(other)
+
+    assert all(event != other for other in (*EXAMPLES, None) if other is not event)
+
+
+def test_events_can_be_kept_in_sets() -> None:
+    """Equal events have one hash; what cannot be hashed in one is refused as ever."""
+    assert (
+        len(
+            {
+                TimerSet(at=1, step="a", due=2),
+                TimerSet(at=1, step="a", due=2),
+                TimerSet(at=1, step="a", due=3),
+            }
+        )
+        == 2
+    )
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(started())
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
+def test_an_event_cannot_be_changed(event: Any) -> None:
+    """No field of an event can be set or taken away."""
+    for field in fields(event):
+        with pytest.raises(FrozenInstanceError):
+            setattr(event, field.name, None)
+        with pytest.raises(FrozenInstanceError):
+            delattr(event, field.name)
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda e: e.type)
 def test_an_event_with_its_payload_apart_comes_back(event: Any) -> None:
     """A payload that is kept elsewhere is asked for by what stands in its place."""
     apart: dict[str, bytes] = {}
@@ -68,6 +109,21 @@ JSONABLE = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.integers() | st.integers(-(10**400), 10**400) | st.booleans() | st.none())
+@example("".join(map(chr, (*range(0xD800), *range(0xE000, 0x10FFFF)))))
+@example(10**5000)
+def test_plain_values_are_written_as_pydantic_writes_them(value: Any) -> None:
+    """What is written without pydantic is the same to the byte, so that hashes of runs are."""
+    assert Payload(value).json == to_json(value)
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    """Half of a surrogate pair, which JSON in UTF-8 cannot hold, is no value to be written."""
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        _ = Payload("half \ud800").json
 
 
 @settings(max_examples=150, deadline=None)
