@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import lru_cache
 from types import GenericAlias
 from typing import Any, Generic, NamedTuple, Never, TypeVar, overload
@@ -123,7 +123,7 @@ class Step(Path[In_contra, Out_co]):
             budget=self.budget,
         )
 
-    async def execute(self, value: Any, ctx: Any) -> Any:
+    def execute(self, value: Any, ctx: Any) -> Coroutine[Any, Any, Any]:
         """Do the step's work; the engine calls this."""
         raise NotImplementedError
 
