@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -67,7 +68,8 @@ async def _durable(size: int, folder: Path, sync: Literal["NORMAL", "FULL"]) -> 
         return await run(workflow, 0, settings=settings)
 
     async def notes() -> Mapping[str, float]:
-        file = folder / f"w5-{sync}-{size}-{next(ids)}-bytes.db"
+        # Each round is a process of its own in the same folder.
+        file = folder / f"w5-{sync}-{size}-{os.getpid()}-{next(ids)}-bytes.db"
         return await bytes_of(workflow, size, file)
 
     return Case(run=once, units=size, check=expects(size), inner=1, notes=notes)
