@@ -116,6 +116,8 @@ _TELLING = (
 _TELLS = re.compile(rf"(?i:(?:{_TELLING})$)")
 _SHORTEST = 6
 _REMEMBERED = 200
+# Texts that are longer together more often hold something, and are then looked at twice.
+_LOOKED = 1000
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 RULES: tuple[Rule, ...] = (
     # A block that was cut off is taken out to where it ends.
@@ -212,8 +214,11 @@ class Redactor:
 
     def leaves(self, texts: Sequence[str]) -> bool:
         """Whether nothing is to be taken out of any of these, told by one look at all; False where each has to be looked at."""
+        if self._has_own or has_secrets() or sum(map(len, texts)) > _LOOKED:
+            return False
+
         # What a rule is known by stands in one text, and a new line between two makes none.
-        return not self._has_own and not has_secrets() and not _may_match("\n".join(texts))
+        return not _may_match("\n".join(texts))
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""
