@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import guard
-from tests.benchmarks.guard import MARGIN, RATIOS, Ratio, excesses, guarded, limits, recorded, recorded_here
+from tests.benchmarks.guard import (
+    ELSEWHERE,
+    MARGIN,
+    RATIOS,
+    Ratio,
+    excesses,
+    guarded,
+    limits,
+    margin_here,
+    recorded,
+    recorded_here,
+)
+from tests.benchmarks.host import host
 from tests.benchmarks.plan import JOBS
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +54,14 @@ def test_a_step_that_costs_two_fifths_more_is_told() -> None:
 
     found = excesses({"step": 5.0 * 1.4, "growth": 10.0}, allowed)
     assert [str(one) for one in found] == ["growth: 10.00, at most 1.56", "step: 7.00, at most 6.50"]
+
+
+def test_on_another_processor_a_ratio_has_more_room() -> None:
+    """A ratio may be twice what was recorded where that was on another processor; growth is held everywhere alike."""
+    assert limits([STEP, GROWTH], {"step": 5.0}, ELSEWHERE) == pytest.approx({"step": 10.0, "growth": 1.56})
+    assert margin_here() == (
+        MARGIN if host()["processor"] in recorded()["processors"].values() else ELSEWHERE
+    )
 
 
 def test_what_is_not_recorded_is_not_held() -> None:
