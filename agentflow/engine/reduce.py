@@ -28,7 +28,6 @@ from agentflow.engine.pending import (
     stall,
 )
 from agentflow.engine.state import (
-    OVER,
     Activation,
     Ask,
     Begin,
@@ -419,8 +418,3 @@ _OF_ACTIVATIONS = frozenset(
         OperationResolved,
     }
 )
-
-
-def is_over(state: State) -> bool:
-    """Whether nothing more will happen without a resume."""
-    return state.status in OVER

@@ -29,15 +29,11 @@ from openai.types.responses import (
     ResponseOutputMessage,
     ResponseOutputText,
 )
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agentflow import Agent, MemoryJournal, Settings, Workflow, run, tool
-from agentflow.events import Event, RunStarted
 from agentflow.models.sdk import answer_text, tool_calls
-from agentflow.tracing.content import Capture, Level, told
-from agentflow.tracing.spans import SpanFolder
-from agentflow.tracing.wire import readable
+from agentflow.tracing.content import Level
+from tests.benchmarks.watching import Watching
 
 TURNS = (5, 20, 100, 200)
 SAMPLES = 7
@@ -150,29 +146,11 @@ async def orchestrated(calls: int, built: Workflow[str, str] | None = None, **se
     return result.run_id
 
 
-class InMemory:
-    """An observer that makes spans as the exporter does, and hands them to OpenTelemetry's exporter in memory."""
-
-    def __init__(self, level: Level) -> None:
-        self.exporter = InMemorySpanExporter()
-        self._capture = Capture(level)
-        self._resource = Resource({"service.name": "agentflow"})
-        self._folder = SpanFolder("")
-
-    def __call__(self, event: object) -> None:
-        if isinstance(event, RunStarted):
-            self._folder = SpanFolder(event.run, with_records=True)
-
-        if isinstance(event, Event):
-            spans = [told(span, content=self._capture) for span in self._folder.fold(event)]
-            self.exporter.export([readable(span, self._resource) for span in spans])
-
-
 async def traced(calls: int, built: Workflow[str, str], level: Level) -> None:
     """The turns as a run whose spans are made and kept in memory: two a turn, and the agent's, the step's and the run's."""
-    watching = InMemory(level)
+    watching = Watching(level)
     await orchestrated(calls, built, observers=[watching])
-    assert len(watching.exporter.get_finished_spans()) == 2 * calls + 1 + 3
+    assert len(watching.kept.get_finished_spans()) == 2 * calls + 1 + 3
 
 
 def cases(turns: tuple[int, ...]) -> dict[str, tuple[int, Callable[[], Awaitable[object]]]]:

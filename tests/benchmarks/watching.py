@@ -6,7 +6,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agentflow.events import Event, RunStarted
-from agentflow.tracing.content import Capture, told
+from agentflow.tracing.content import DEFAULT, Capture, Level, told
 from agentflow.tracing.spans import SpanFolder
 from agentflow.tracing.wire import readable
 
@@ -14,9 +14,9 @@ from agentflow.tracing.wire import readable
 class Watching:
     """Takes the events of one run after the other. All its work is done at once, so that it counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, level: Level = DEFAULT) -> None:
         self.kept = InMemorySpanExporter()
-        self._capture, self._resource = Capture(), Resource({"service.name": "agentflow"})
+        self._capture, self._resource = Capture(level), Resource({"service.name": "agentflow"})
         self._folder = SpanFolder("")
 
     def __call__(self, event: object) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from agentflow.app import compile_workflow
 from agentflow.engine.graph import Program
-from agentflow.engine.reduce import is_over, reduce
+from agentflow.engine.reduce import reduce
 from agentflow.engine.state import (
+    OVER,
     Activation,
     Ask,
     Begin,
@@ -124,14 +125,14 @@ class Pure:
     def step(self) -> bool:
         """Commit what was posted, then let one thing happen."""
         self.commit()
-        if is_over(self.state) or not self.open:
+        if self.state.status in OVER or not self.open:
             return False
 
         self.happen(self.open.pop(self.choose(len(self.open))))
         return True
 
     def commit(self) -> None:
-        while self.inbox and not is_over(self.state):
+        while self.inbox and self.state.status not in OVER:
             self.act(self.inbox.popleft())
 
     def post(self, kind: type[Event], **fields: Any) -> None:
