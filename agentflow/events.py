@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from json.encoder import encode_basestring
 from typing import Any, ClassVar, Literal, cast
 
 from agentflow.exceptions import JournalDamaged, JournalVersion
-from agentflow.secrets import redact, redact_bytes
+from agentflow.identity import Same
+from agentflow.secrets import edition, redact, redact_bytes
 from agentflow.spec import Retry
 
 Json = Any
@@ -128,10 +129,14 @@ _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str
 
 
 def _compact_json(value: Json) -> bytes:
-    if type(value) is int:  # most fields are whole numbers or text, which need no encoder
-        return b"%d" % value
+    return _bytes_of(redact(_write(value)))
 
-    text = redact(encode_basestring(value) if type(value) is str else _write(value))
+
+def _text_json(text: str) -> bytes:
+    return _bytes_of(redact(encode_basestring(text)))
+
+
+def _bytes_of(text: str) -> bytes:
     # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
     return text.encode(errors="backslashreplace")
 
@@ -479,6 +484,10 @@ EVENTS: dict[str, type[Event]] = {
 _REQUIRED = object()
 
 
+# What many runs have on record as the same object: it is large, and written once.
+_SHARED = frozenset({"spec", "bound"})
+
+
 def _plan(kind: type[Event]) -> tuple[bytes, tuple[tuple[str, bytes, Any], ...]]:
     """How an event of this kind is written: what it begins with, and each field with its key and its default."""
     known = tuple(
@@ -509,20 +518,56 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
             continue
 
         parts.append(key)
-        if isinstance(value, Payload):
+        if type(value) is int:  # most fields are whole numbers, texts and payloads
+            parts.append(b"%d" % value)
+        elif type(value) is str:
+            parts.append(_text_json(value))
+        elif isinstance(value, Payload):
             parts.append(keep(value.json) if keep is not None else value.json)
         else:
-            parts.append(_encode_value(value))
+            parts.append(_encode_value(name, value))
 
     parts.append(b"}")
     return b"".join(parts)
 
 
-def _encode_value(value: Any) -> bytes:
+def _encode_value(name: str, value: Any) -> bytes:
+    if name in _SHARED:
+        return _shared_json(Same(value), edition())
+
     if type(value) is ErrorInfo:
         value = {name: text for name in ErrorInfo.__slots__ if (text := getattr(value, name))}
 
     return _compact_json(value)
+
+
+@lru_cache(16)
+def _shared_json(value: Same[Json], edition: object) -> bytes:
+    """The JSON of what is not changed, while the same secrets are known."""
+    del edition
+    return _compact_json(value.value)
+
+
+# The fields that say something in words.
+_WORDS = {kind: [f.name for f in fields(kind) if f.type not in ("int", "float", "bool")] for kind in _PLANS}
+
+
+def texts_of(event: Event) -> list[str]:
+    """What an event says in words, in parts: its texts, and the JSON of what else is no number, payloads whole.
+
+    There is nothing to be hidden in its JSON where there is nothing in any of these.
+    """
+    texts: list[str] = []
+    for name in _WORDS[type(event)]:
+        value = getattr(event, name)
+        if type(value) is str:
+            texts.append(value)
+        elif isinstance(value, Payload):
+            texts.append(value.json.decode(errors="replace"))
+        elif value is not None:
+            texts.append(_encode_value(name, value).decode())
+
+    return texts
 
 
 # The fields that hold payloads.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from agentflow.exceptions import ProjectError
-from agentflow.secrets import has_secrets
+from agentflow.secrets import edition
 from agentflow.secrets import redact as without_secrets
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -118,6 +118,8 @@ _SHORTEST = 6
 _REMEMBERED = 200
 # Texts that are longer together more often hold something, and are then looked at twice.
 _LOOKED = 1000
+# Bytes of texts that are remembered as holding nothing, and what one has beside its letters.
+_ROOM, _WEIGHT = 2_000_000, 100
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 RULES: tuple[Rule, ...] = (
     # A block that was cut off is taken out to where it ends.
@@ -206,19 +208,61 @@ class Redactor:
         self._has_own = bool(more)
         # Names and ids come again and again.
         self._short = lru_cache(4096)(self._ruled)
+        self._left: set[str] = set()
+        self._names: set[tuple[str, ...]] = set()
+        self._room, self._edition = _ROOM, edition()
 
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
         text = without_secrets(text)
         return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
 
-    def leaves(self, texts: Sequence[str]) -> bool:
-        """Whether nothing is to be taken out of any of these, told by one look at all; False where each has to be looked at."""
-        if self._has_own or has_secrets() or sum(map(len, texts)) > _LOOKED:
+    def leaves(self, texts: Iterable[str]) -> bool:
+        """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again."""
+        self._look_anew()
+        shortest = 0 if self._has_own else _SHORTEST
+        new = [text for text in texts if text not in self._left and len(text) >= shortest]
+        if not new:
+            return True
+
+        size = sum(map(len, new))
+        # Most texts hold nothing, which one look at all tells: what a rule is known by stands in one text, and a new line
+        # between two makes none.
+        is_plain = (
+            size <= _LOOKED and not self._has_own and self._edition is None and not _may_match("\n".join(new))
+        )
+        if not is_plain and not all(self(text) == text for text in new):
             return False
 
-        # What a rule is known by stands in one text, and a new line between two makes none.
-        return not _may_match("\n".join(texts))
+        self._remember(new, size + _WEIGHT * len(new))
+        return True
+
+    def leaves_names(self, names: tuple[str, ...]) -> bool:
+        """The same for names, none of which may say that a secret stands under it either; many things have the same ones."""
+        self._look_anew()
+        if names not in self._names:
+            if any(map(tells, names)) or not self.leaves(names):
+                return False
+
+            if len(self._names) == _REMEMBERED:
+                self._names = set()
+
+            self._names.add(names)
+
+        return True
+
+    def _look_anew(self) -> None:
+        """Where a secret is known that was not, forget what was left."""
+        if self._edition is not (known := edition()):
+            self._left, self._names, self._room, self._edition = set(), set(), _ROOM, known
+
+    def _remember(self, texts: Sequence[str], size: int) -> None:
+        if size > self._room:
+            self._left, self._room = set(), _ROOM
+
+        if size <= self._room:
+            self._left.update(texts)
+            self._room -= size
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""

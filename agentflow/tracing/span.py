@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentflow.events import ErrorInfo, Event
 from agentflow.tracing import semconv
-from agentflow.tracing.values import Attribute, cut
+from agentflow.tracing.values import LIMIT, Attribute, cut
 
 Kind = Literal["internal", "client"]
 Status = Literal["unset", "error"]
@@ -33,22 +33,23 @@ class SpanLink:
     attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """An event that a span is made of: its number, the digest of its JSON, and the hash that stands for all up to it.
 
-    `chain` says how the hashes are chained.
+    `chain` says how the hashes are chained. `raw` is the JSON, empty where it cannot be written as it was any more, and
+    `payloads` is that of large payloads, which an event names by digest.
     """
 
     chain: int
     seq: int
     digest: bytes
     hash: bytes
-    event: Event = field(compare=False, repr=False)
+    event: Event
+    raw: bytes
+    payloads: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanData:
+class SpanData(NamedTuple):
     """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status.
 
     `records` are the events that it is made of; None where nobody keeps account of them. `service` names the process that
@@ -94,30 +95,34 @@ class OpenSpan:
 
     def closed(self, at: int, error: ErrorInfo | None = None) -> SpanData:
         """The span as it is when it ends at `at`."""
-        attributes, events = dict(self.attributes), tuple(self.events)
+        attributes, events = _fit(self.attributes), tuple(self.events)
         if error is not None:
-            attributes |= _failure(error)
+            attributes |= _fit(_failure(error))
             events += tuple(_exception(error, at))
 
         return SpanData(
-            name=self.name,
-            kind=self.kind,
-            trace_id=self.trace_id,
-            span_id=self.span_id,
-            parent_id=self.parent_id,
-            start=self.start,
-            end=max(at, self.start),
-            attributes=_bounded(_fit(attributes)),
-            events=events,
-            links=self.links,
-            status="unset" if error is None else "error",
-            error="" if error is None else _short(error),
-            records=None if self.records is None else tuple(self.records),
+            self.name,
+            self.kind,
+            self.trace_id,
+            self.span_id,
+            self.parent_id,
+            self.start,
+            max(at, self.start),
+            attributes if len(attributes) < semconv.MOST_ATTRIBUTES else _bounded(attributes),
+            events,
+            self.links,
+            "unset" if error is None else "error",
+            "" if error is None else _short(error),
+            None if self.records is None else tuple(self.records),
         )
 
 
 def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    return {name: cut(value) if isinstance(value, str) else value for name, value in attributes.items()}
+    return {
+        # What `cut` would leave is told at a glance, without a call for each.
+        name: value if type(value) is not str or (len(value) <= LIMIT and value.isascii()) else cut(value)
+        for name, value in attributes.items()
+    }
 
 
 def _bounded(attributes: dict[str, Attribute]) -> dict[str, Attribute]:

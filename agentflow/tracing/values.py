@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from agentflow.events import Json, Payload
@@ -70,8 +71,14 @@ def _shortened(value: Json, limit: int) -> Json:
 def written(payload: Payload) -> str:
     """A payload as JSON text, the same before and after it was in a journal."""
     raw = payload.json
+    return _rewritten(raw) if len(raw) <= _REWRITTEN else raw.decode(errors="replace")
+
+
+@lru_cache(64)
+def _rewritten(raw: bytes) -> str:
+    # What one step gives is what the next one is given.
     text = raw.decode(errors="replace")
-    return dumped(json.loads(text)) if len(raw) <= _REWRITTEN else text
+    return text if text.isdecimal() and text.isascii() else dumped(json.loads(text))
 
 
 def data_of(payload: Payload | None) -> Json:
@@ -94,6 +101,9 @@ def described(name: str, payload: Payload | None) -> dict[str, Attribute]:
         text = written(payload)
     except ValueError:
         return {name: "(a value that is no JSON)"}
+
+    if len(text) <= INLINE and text.isascii():
+        return {name: text}
 
     raw = text.encode(errors="replace")
     if len(raw) <= INLINE:

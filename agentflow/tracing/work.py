@@ -29,6 +29,11 @@ class Work:
         self._held: list[tuple[OpenSpan, OperationFinished]] = []
         self.totals: dict[str, float] = {}
 
+    @property
+    def holds(self) -> bool:
+        """Whether an operation ended of which the next event tells why."""
+        return bool(self._held)
+
     def open(self) -> list[OpenSpan]:
         """The spans that were not given yet."""
         return [*(span for span, _ in self._held), *reversed(self._open.values())]
