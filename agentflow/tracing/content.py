@@ -104,22 +104,26 @@ def told(span: SpanData, *, content: Capture | bool) -> SpanData:
 
 def _is_plain(span: SpanData, redactor: Redactor) -> bool:
     """Whether there is nothing to take out of a span and its events: most have nothing, and are looked at once, not text by text."""
-    texts = [span.name, span.error]
-    for attributes in (span.attributes, *[event.attributes for event in span.events]):
-        if not redactor.leaves_names(tuple(attributes)):
-            return False
+    names, texts = tuple(span.attributes), [span.name, span.error, *_texts(span.attributes)]
+    for event in span.events:
+        names += tuple(event.attributes)
+        texts += [event.name, *_texts(event.attributes)]
 
-        for value in attributes.values():
-            if type(value) is str:
-                texts.append(value)
-            elif type(value) is tuple:
-                texts += value
-
-    texts += [event.name for event in span.events]
     for record in span.records or ():
         texts += texts_of(record.event)
 
-    return redactor.leaves(texts)
+    return redactor.leaves_names(names) and redactor.leaves(texts)
+
+
+def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
+    texts: list[str] = []
+    for value in attributes.values():
+        if type(value) is str:
+            texts.append(value)
+        elif type(value) is tuple:
+            texts += value
+
+    return texts
 
 
 def _all(raws: Sequence[bytes]) -> bool:

@@ -91,13 +91,14 @@ class OpenSpan:
 
     def happened(self, name: str, at: int, attributes: Mapping[str, Attribute]) -> None:
         """Note an event."""
-        self.events.append(SpanEvent(name=name, at=at, attributes=_fit(attributes)))
+        self.events.append(SpanEvent(name=name, at=at, attributes=_fit({**attributes})))
 
     def closed(self, at: int, error: ErrorInfo | None = None) -> SpanData:
-        """The span as it is when it ends at `at`."""
-        attributes, events = _fit(self.attributes), tuple(self.events)
+        """The span as it is when it ends at `at`; this one is not changed any more."""
+        attributes, events = self.attributes, tuple(self.events)
         if error is not None:
-            attributes |= _fit(_failure(error))
+            # What goes on from here under another span did not fail with it.
+            attributes = attributes | _failure(error)
             events += tuple(_exception(error, at))
 
         return SpanData(
@@ -108,7 +109,7 @@ class OpenSpan:
             self.parent_id,
             self.start,
             max(at, self.start),
-            attributes if len(attributes) < semconv.MOST_ATTRIBUTES else _bounded(attributes),
+            _bounded(_fit(attributes)),
             events,
             self.links,
             "unset" if error is None else "error",
@@ -117,12 +118,13 @@ class OpenSpan:
         )
 
 
-def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    return {
+def _fit(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    for name, value in attributes.items():
         # What `cut` would leave is told at a glance, without a call for each.
-        name: value if type(value) is not str or (len(value) <= LIMIT and value.isascii()) else cut(value)
-        for name, value in attributes.items()
-    }
+        if type(value) is str and not (len(value) <= LIMIT and value.isascii()):
+            attributes[name] = cut(value)
+
+    return attributes
 
 
 def _bounded(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
