@@ -57,6 +57,11 @@ class Payload:
         return self._json
 
     @property
+    def texts(self) -> list[str]:
+        """The value as JSON texts that together say all that it says."""
+        return [self.json.decode(errors="replace")]
+
+    @property
     def data(self) -> Json:
         """The value as plain JSON data."""
         return json.loads(self.json)
@@ -128,17 +133,12 @@ def _to_json() -> Callable[[Any], bytes]:
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 
+# Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
+_HALVES = "backslashreplace"
+
+
 def _compact_json(value: Json) -> bytes:
-    return _bytes_of(redact(_write(value)))
-
-
-def _text_json(text: str) -> bytes:
-    return _bytes_of(redact(encode_basestring(text)))
-
-
-def _bytes_of(text: str) -> bytes:
-    # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
-    return text.encode(errors="backslashreplace")
+    return redact(_write(value)).encode(errors=_HALVES)
 
 
 _adapters: dict[Any, Any] = {}
@@ -521,7 +521,7 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
         if type(value) is int:  # most fields are whole numbers, texts and payloads
             parts.append(b"%d" % value)
         elif type(value) is str:
-            parts.append(_text_json(value))
+            parts.append(redact(encode_basestring(value)).encode(errors=_HALVES))
         elif isinstance(value, Payload):
             parts.append(keep(value.json) if keep is not None else value.json)
         else:
@@ -563,7 +563,7 @@ def texts_of(event: Event) -> list[str]:
         if type(value) is str:
             texts.append(value)
         elif isinstance(value, Payload):
-            texts.append(value.json.decode(errors="replace"))
+            texts += value.texts
         elif value is not None:
             texts.append(_encode_value(name, value).decode())
 

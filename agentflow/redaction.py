@@ -209,7 +209,7 @@ class Redactor:
         # Names and ids come again and again.
         self._short = lru_cache(4096)(self._ruled)
         self._left: set[str] = set()
-        self._names: set[tuple[str, ...]] = set()
+        self._names: set[tuple[str, ...]] = {()}
         self._room, self._edition = _ROOM, edition()
 
     def __call__(self, text: str) -> str:
@@ -217,9 +217,18 @@ class Redactor:
         text = without_secrets(text)
         return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
 
-    def leaves(self, texts: Iterable[str]) -> bool:
-        """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again."""
-        self._look_anew()
+    def leaves(self, texts: Iterable[str], names: tuple[str, ...] = ()) -> bool:
+        """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again.
+
+        None of the `names` may say that a secret stands under it either.
+        """
+        if self._edition is not (known := edition()):
+            # What was left may hold what was no secret then.
+            self._left, self._names, self._room, self._edition = set(), {()}, _ROOM, known
+
+        if names not in self._names and not self._leaves_names(names):
+            return False
+
         shortest = 0 if self._has_own else _SHORTEST
         new = [text for text in texts if text not in self._left and len(text) >= shortest]
         if not new:
@@ -237,24 +246,16 @@ class Redactor:
         self._remember(new, size + _WEIGHT * len(new))
         return True
 
-    def leaves_names(self, names: tuple[str, ...]) -> bool:
-        """The same for names, none of which may say that a secret stands under it either; many things have the same ones."""
-        self._look_anew()
-        if names not in self._names:
-            if any(map(tells, names)) or not self.leaves(names):
-                return False
+    def _leaves_names(self, names: tuple[str, ...]) -> bool:
+        if any(map(tells, names)) or not self.leaves(names):
+            return False
 
-            if len(self._names) == _REMEMBERED:
-                self._names = set()
+        # Most things have the same names as many others.
+        if len(self._names) >= _REMEMBERED:
+            self._names = {()}
 
-            self._names.add(names)
-
+        self._names.add(names)
         return True
-
-    def _look_anew(self) -> None:
-        """Where a secret is known that was not, forget what was left."""
-        if self._edition is not (known := edition()):
-            self._left, self._names, self._room, self._edition = set(), set(), _ROOM, known
 
     def _remember(self, texts: Sequence[str], size: int) -> None:
         if size > self._room:

@@ -112,7 +112,7 @@ def _is_plain(span: SpanData, redactor: Redactor) -> bool:
     for record in span.records or ():
         texts += texts_of(record.event)
 
-    return redactor.leaves_names(names) and redactor.leaves(texts)
+    return redactor.leaves(texts, names)
 
 
 def _texts(attributes: Mapping[str, Attribute]) -> list[str]:

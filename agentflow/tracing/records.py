@@ -53,14 +53,9 @@ def attributes_of(
     `content` says of the JSON of events, or of payloads, whether all of it may be told.
     """
     told = _content(records, content) if content is not None and records else {}
-    entries = [_entry(record, is_told=bool(told)) for record in records]
-    chain = records[0].chain if records else 0
-    return {semconv.AUDIT_RECORDS: " ".join([f"{chain}/{len(entries)}", *entries]), **told}
-
-
-def _entry(record: Record, *, is_told: bool) -> str:
-    entry = f"{record.seq}.{_text(record.hash)}"
-    return entry if is_told else f"{entry}.{_text(record.digest)}"
+    entries = [f"{r.seq}.{_text(r.hash)}" + ("" if told else f".{_text(r.digest)}") for r in records]
+    way = records[0].chain if records else 0
+    return {semconv.AUDIT_RECORDS: " ".join([f"{way}/{len(entries)}", *entries]), **told}
 
 
 def _content(records: Sequence[Record], may_tell: Callable[[Sequence[bytes]], bool]) -> dict[str, Attribute]:
@@ -71,8 +66,8 @@ def _content(records: Sequence[Record], may_tell: Callable[[Sequence[bytes]], bo
     if b"" in events or lines.count(b"\n") >= len(events) or not may_tell(events):
         return {}
 
-    payloads = {raw: None for record in records for raw in record.payloads if b"\n" not in raw}
-    told = [raw for raw in payloads if may_tell([raw])] if payloads else ()
+    payloads = dict.fromkeys([raw for record in records if record.payloads for raw in record.payloads])
+    told = [raw for raw in payloads if b"\n" not in raw and may_tell([raw])] if payloads else ()
     return (_parts(_packed(b"\n".join([lines, *told]))) if told else {}) or _parts(_packed(lines))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from agentflow.events import (
     EVENTS,
@@ -104,7 +104,7 @@ class SpanFolder:
     def fold(self, event: Event) -> list[SpanData]:
         """The spans that ended with `event`."""
         kind, ledger = type(event), self._ledger
-        spans = self._work.released(event) if self._work.holds and kind not in _LAST_WORDS else []
+        spans = self._work.released(event) if self._work.held and kind not in _LAST_WORDS else []
         opens = kind in OPENING
         if ledger is not None:
             ledger.take(event)
@@ -128,11 +128,11 @@ class SpanFolder:
 
         return spans
 
-    def _carrier(self, event: Event) -> OpenSpan | None:
+    def _carrier(self, event: Any) -> OpenSpan | None:
         """The open span that an event stands on: of the operation or the step that it is about, or the nearest around it."""
-        kind, about = type(event), cast("Any", event)
-        span = self._work.span(about) if kind in _OF_OPERATIONS else None
-        return span or self._nearest(_ROOT if kind in _OF_RUNS else about.step)
+        kind = type(event)
+        span = self._work.span(event) if kind in _OF_OPERATIONS else None
+        return span or self._nearest(_ROOT if kind in _OF_RUNS else event.step)
 
     def _root(self) -> OpenSpan | None:
         """The run's own span; of one that failed, what it goes on from."""

@@ -245,20 +245,20 @@ def test_what_was_left_once_is_looked_at_again_where_more_is_secret(texts: list[
     for _ in range(2):
         assert redactor.leaves(texts) == (not {"CU-123456", "a@b.co"} & set(texts))
 
-    assert redactor.leaves_names(("k-1234567890", "plain"))
+    assert redactor.leaves((), ("k-1234567890", "plain"))
     with pytest.MonkeyPatch.context() as patching:
         patching.setattr(secrets, "_known", {})
         patching.setattr(secrets, "_pattern", None)
         hide("KEY", "k-1234567890")
         assert redactor.leaves(texts) == (not {"CU-123456", "a@b.co", "k-1234567890"} & set(texts))
-        assert not redactor.leaves_names(("k-1234567890", "plain"))
+        assert not redactor.leaves((), ("k-1234567890", "plain"))
 
 
 def test_a_name_that_says_what_stands_under_it_is_not_left() -> None:
     """Names are looked at for what they say of their values, not only for what they hold."""
     redactor = Redactor()
     assert redactor.leaves(["agentflow.password"])
-    assert not redactor.leaves_names(("agentflow.password",))
+    assert not redactor.leaves((), ("agentflow.password",))
 
 
 def never(*given: object) -> bool:
