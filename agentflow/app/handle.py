@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from agentflow.app import requests
 from agentflow.app.lease import Lease
 from agentflow.app.result import Decision, Pending, Result, pending_of, user_name
+from agentflow.encoding import chain_of
 from agentflow.engine.notices import Delta
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
-from agentflow.events import CHAIN, Event, Verdict, chain_of
+from agentflow.events import CHAIN, Event, Verdict
 from agentflow.exceptions import HeadsUnusable
 
 if TYPE_CHECKING:

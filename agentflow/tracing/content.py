@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from agentflow.events import texts_of
+from agentflow.encoding import texts_of
 from agentflow.exceptions import ProjectError
 from agentflow.redaction import Redactor, rules_of
 from agentflow.secrets import has_secrets, redact

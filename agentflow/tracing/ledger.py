@@ -8,18 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from agentflow.events import (
-    Event,
-    OperationStarted,
-    RunStarted,
-    StepStarted,
-    chain_of,
-    chained,
-    encode,
-    linked,
-    seal,
-    seal_of,
-)
+from agentflow.encoding import chain_of, chained, encode, linked, seal, seal_of
+from agentflow.events import Event, OperationStarted, RunStarted, StepStarted
 from agentflow.journal import stand_in
 from agentflow.tracing import semconv
 from agentflow.tracing.span import OpenSpan, Record

@@ -27,7 +27,8 @@ from agentflow import (
 )
 from agentflow.audit.rows import verify_rows
 from agentflow.audit.spans import verify_spans
-from agentflow.events import Event, decode
+from agentflow.encoding import decode
+from agentflow.events import Event
 from agentflow.journal import canonical, digest_of_event
 from agentflow.tracing.received import spans_in
 from agentflow.tracing.spans import spans_of

@@ -16,18 +16,8 @@ import pytest
 
 from agentflow import SqliteJournal
 from agentflow.audit.rows import verify_rows
-from agentflow.events import (
-    CHAIN,
-    ApprovalAsked,
-    ErrorInfo,
-    Event,
-    Payload,
-    RunFailed,
-    RunFinished,
-    chained,
-    encode,
-    opening,
-)
+from agentflow.encoding import chained, encode, opening
+from agentflow.events import CHAIN, ApprovalAsked, ErrorInfo, Event, Payload, RunFailed, RunFinished
 from agentflow.exceptions import JournalDamaged, JournalError, JournalVersion
 from agentflow.journal import canonical, schema
 from agentflow.journal.skimming import skimmed

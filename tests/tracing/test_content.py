@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentflow import Context, Retry, Workflow, operation, secrets, step
-from agentflow.events import EVENTS, ErrorInfo, Event, Payload, encode, texts_of
+from agentflow.encoding import encode, texts_of
+from agentflow.events import EVENTS, ErrorInfo, Event, Payload
 from agentflow.exceptions import ProjectError
 from agentflow.redaction import Redactor, rules_of
 from agentflow.reporting.page import page
