@@ -10,10 +10,10 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any
 
-from agentflow.events import CHAIN, EVENTS, HALVES, ErrorInfo, Event, Json, Payload, RunStarted, compact_json
+from agentflow.events import CHAIN, EVENTS, HALVES, ErrorInfo, Event, Json, Payload, RunStarted, json_text
 from agentflow.exceptions import JournalDamaged, JournalVersion
 from agentflow.identity import Same
-from agentflow.secrets import edition, redact
+from agentflow.secrets import redact
 
 _REQUIRED = object()
 
@@ -59,27 +59,27 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
         elif isinstance(value, Payload):
             parts.append(keep(value.json) if keep is not None else value.json)
         else:
-            parts.append(_encode_value(name, value))
+            parts.append(redact(_text_of(name, value)).encode(errors=HALVES))
 
     parts.append(b"}")
     return b"".join(parts)
 
 
-def _encode_value(name: str, value: Any) -> bytes:
+def _text_of(name: str, value: Any) -> str:
+    """The JSON of a field, with what secrets it holds."""
     if name in _SHARED:
-        return _shared_json(Same(value), edition())
+        return _shared_text(Same(value))
 
     if type(value) is ErrorInfo:
         value = {name: text for name in ErrorInfo.__slots__ if (text := getattr(value, name))}
 
-    return compact_json(value)
+    return json_text(value)
 
 
 @lru_cache(16)
-def _shared_json(value: Same[Json], edition: object) -> bytes:
-    """The JSON of what is not changed, while the same secrets are known."""
-    del edition
-    return compact_json(value.value)
+def _shared_text(value: Same[Json]) -> str:
+    """The JSON of what is not changed."""
+    return json_text(value.value)
 
 
 # The fields that say something in words.
@@ -89,7 +89,8 @@ _WORDS = {kind: [f.name for f in fields(kind) if f.type not in ("int", "float", 
 def texts_of(event: Event) -> list[str]:
     """What an event says in words, in parts: its texts, and the JSON of what else is no number, payloads whole.
 
-    There is nothing to be hidden in its JSON where there is nothing in any of these.
+    There is nothing to be hidden in its JSON where there is nothing in any of these: they hold what is a secret by now also
+    where it was none yet when that was written.
     """
     texts: list[str] = []
     for name in _WORDS[type(event)]:
@@ -99,7 +100,7 @@ def texts_of(event: Event) -> list[str]:
         elif isinstance(value, Payload):
             texts += value.texts
         elif value is not None:
-            texts.append(_encode_value(name, value).decode())
+            texts.append(_text_of(name, value))
 
     return texts
 

@@ -134,9 +134,14 @@ _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str
 HALVES = "backslashreplace"
 
 
+def json_text(value: Json) -> str:
+    """Plain data as compact JSON, with what secrets it holds; what JSON does not know becomes text."""
+    return _write(value)
+
+
 def compact_json(value: Json) -> bytes:
-    """Plain data as compact JSON without secrets; what JSON does not know becomes text."""
-    return redact(_write(value)).encode(errors=HALVES)
+    """Plain data as compact JSON without secrets."""
+    return redact(json_text(value)).encode(errors=HALVES)
 
 
 _adapters: dict[Any, Any] = {}
