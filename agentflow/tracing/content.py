@@ -118,9 +118,9 @@ def _is_plain(span: SpanData, redactor: Redactor) -> bool:
 def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
     texts: list[str] = []
     for value in attributes.values():
-        if type(value) is str:
+        if isinstance(value, str):
             texts.append(value)
-        elif type(value) is tuple:
+        elif isinstance(value, tuple):
             texts += value
 
     return texts

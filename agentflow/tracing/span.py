@@ -121,7 +121,7 @@ class OpenSpan:
 def _fit(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
     for name, value in attributes.items():
         # What `cut` would leave is told at a glance, without a call for each.
-        if type(value) is str and not (len(value) <= LIMIT and value.isascii()):
+        if isinstance(value, str) and not (len(value) <= LIMIT and value.isascii()):
             attributes[name] = cut(value)
 
     return attributes
