@@ -200,6 +200,37 @@ def _may_match(text: str) -> bool:
     return _WRITTEN.search(text) is not None
 
 
+class _Left:
+    """Texts and names that nothing was taken out of, while the same secrets were known.
+
+    Threads look at once: one that began when fewer were known adds to what was left then, which nobody asks any more.
+    """
+
+    __slots__ = ("_room", "edition", "names", "texts")
+
+    def __init__(self, edition: object) -> None:
+        self.edition = edition
+        self.texts: set[str] = set()
+        self.names: set[tuple[str, ...]] = {()}
+        self._room = _ROOM
+
+    def add(self, texts: Sequence[str], size: int) -> None:
+        """Remember texts of so many bytes, if there is room; where that is used up, what was remembered goes."""
+        if size > self._room:
+            self.texts, self._room = set(), _ROOM
+
+        if size <= self._room:
+            self.texts.update(texts)
+            self._room -= size
+
+    def add_names(self, names: tuple[str, ...]) -> None:
+        """Remember names: most things have the same as many others."""
+        if len(self.names) >= _REMEMBERED:
+            self.names = {()}
+
+        self.names.add(names)
+
+
 class Redactor:
     """Takes out of text what rules match, and secrets that are known by value."""
 
@@ -208,9 +239,7 @@ class Redactor:
         self._has_own = bool(more)
         # Names and ids come again and again.
         self._short = lru_cache(4096)(self._ruled)
-        self._left: set[str] = set()
-        self._names: set[tuple[str, ...]] = {()}
-        self._room, self._edition = _ROOM, edition()
+        self._left = _Left(edition())
 
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
@@ -222,48 +251,35 @@ class Redactor:
 
         None of the `names` may say that a secret stands under it either.
         """
-        if self._edition is not (known := edition()):
+        left = self._left
+        if left.edition is not (known := edition()):
             # What was left may hold what was no secret then.
-            self._left, self._names, self._room, self._edition = set(), {()}, _ROOM, known
+            left = self._left = _Left(known)
 
-        if names not in self._names and not self._leaves_names(names):
+        if names not in left.names and not self._leaves_names(names, left):
             return False
 
         shortest = 0 if self._has_own else _SHORTEST
-        new = [text for text in texts if text not in self._left and len(text) >= shortest]
+        new = [text for text in texts if text not in left.texts and len(text) >= shortest]
         if not new:
             return True
 
         size = sum(map(len, new))
         # Most texts hold nothing, which one look at all tells: what a rule is known by stands in one text, and a new line
         # between two makes none.
-        is_plain = (
-            size <= _LOOKED and not self._has_own and self._edition is None and not _may_match("\n".join(new))
-        )
+        is_plain = size <= _LOOKED and not self._has_own and known is None and not _may_match("\n".join(new))
         if not is_plain and not all(self(text) == text for text in new):
             return False
 
-        self._remember(new, size + _WEIGHT * len(new))
+        left.add(new, size + _WEIGHT * len(new))
         return True
 
-    def _leaves_names(self, names: tuple[str, ...]) -> bool:
+    def _leaves_names(self, names: tuple[str, ...], left: _Left) -> bool:
         if any(map(tells, names)) or not self.leaves(names):
             return False
 
-        # Most things have the same names as many others.
-        if len(self._names) >= _REMEMBERED:
-            self._names = {()}
-
-        self._names.add(names)
+        left.add_names(names)
         return True
-
-    def _remember(self, texts: Sequence[str], size: int) -> None:
-        if size > self._room:
-            self._left, self._room = set(), _ROOM
-
-        if size <= self._room:
-            self._left.update(texts)
-            self._room -= size
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""
