@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from html import unescape
 from typing import Any
@@ -14,15 +15,26 @@ from hypothesis import strategies as st
 
 from agentflow import Context, Retry, Workflow, operation, secrets, step
 from agentflow.encoding import encode, texts_of
-from agentflow.events import EVENTS, ErrorInfo, Event, Payload
+from agentflow.events import (
+    EVENTS,
+    ErrorInfo,
+    Event,
+    Payload,
+    RunFinished,
+    RunMigrated,
+    RunResumed,
+    RunStarted,
+    StepFailed,
+)
 from agentflow.exceptions import ProjectError
-from agentflow.redaction import Redactor, rules_of
+from agentflow.redaction import Redactor, Rule, rules_of
 from agentflow.reporting.page import page
 from agentflow.secrets import Secret, hide
 from agentflow.tracing import content, semconv
 from agentflow.tracing.content import DEFAULT, FULL, LEVELS, Capture, Level, capture_of, is_content, told
 from agentflow.tracing.document import otlp_json
-from agentflow.tracing.spans import SpanData, spans_of
+from agentflow.tracing.spans import OpenSpan, SpanData, spans_of
+from agentflow.tracing.values import LIMIT
 from tests.tracing.conftest import Tracing
 from tests.tracing.planted import Planter
 from tests.tracing.workflows import counting
@@ -298,6 +310,73 @@ async def test_events_written_before_a_secret_was_known_are_not_told_again(
     assert all(before)
     assert "swordfish" not in str(after)
     assert 0 < sum(semconv.AUDIT_CONTENT in span.attributes for span in after) < len(spans)
+
+
+_NOTED: dict[str, Callable[[], Event]] = {
+    "spec": lambda: RunMigrated(at=3, digest="d", spec={"name": "w", "doc": "swordfish"}, changes=[]),
+    "changes": lambda: RunMigrated(at=3, digest="d", spec=None, changes=[{"was": "swordfish"}]),
+    "error": lambda: StepFailed(at=3, step="b#1", error=ErrorInfo(kind="E", message="no swordfish")),
+    "budget": lambda: RunResumed(at=3, model="m", version="v", budget={"": {"usd": 1, "by": "swordfish"}}),
+}
+
+
+@pytest.mark.parametrize("level", ["redacted", "full"])
+@pytest.mark.parametrize("field", _NOTED)
+def test_no_field_tells_what_became_a_secret_after_it_was_written(
+    field: str, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A span holds the JSON of its events as it was when they came: with what is a secret by the time that the span ends."""
+    first = RunStarted(
+        at=1, run="r", workflow="w", digest="d", spec=None, input=Payload(), model="m", version="v"
+    )
+    spans = spans_of([first, _NOTED[field](), RunFinished(at=4, output=Payload())], with_records=True)
+    monkeypatch.setattr(secrets, "_known", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
+    assert "swordfish" in str([told(span, content=Capture(level)) for span in spans]), "it was never there"
+    hide("FISH", "swordfish")
+    assert "swordfish" not in str([told(span, content=Capture(level)) for span in spans])
+
+
+class Markup(str):
+    """Text of a class of its own, as templates give it."""
+
+    __slots__ = ()
+
+
+def test_text_of_a_class_of_its_own_is_redacted_and_cut_as_any_other(
+    some_span: OpenSpan,
+) -> None:
+    """What is asked in text that is more than `str` is told without what gives itself away, and at the length that is allowed."""
+    some_span.attributes["agentflow.note"] = Markup("ask me@example.org")
+    some_span.happened("asked", 1, {"prompt": Markup("ask you@example.org")})
+    some_span.attributes["agentflow.long"] = Markup("x" * 2 * LIMIT)
+    span = told(some_span.closed(2), content=Capture("redacted"))
+    assert span.attributes["agentflow.note"] == "ask [email]"
+    assert span.events[0].attributes["prompt"] == "ask [email]"
+    assert len(str(span.attributes["agentflow.long"])) == LIMIT
+
+
+@pytest.fixture
+def some_span() -> OpenSpan:
+    return OpenSpan(name="s", trace_id=1, span_id=2, parent_id=None, start=0, attributes={})
+
+
+def test_what_a_slower_look_left_counts_only_for_what_was_secret_when_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look that is overtaken by another one, after more became secret, does not have its texts taken for looked at."""
+    monkeypatch.setattr(secrets, "_known", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
+    text = "the key is k-1234567890"
+
+    def overtaken(_: str) -> bool:
+        hide("KEY", "k-1234567890")
+        assert redactor.leaves(["what another thread looks at in the meantime"])
+        return False
+
+    redactor = Redactor([Rule(name="slow", pattern=re.compile("wait here"), holds=overtaken)])
+    redactor.leaves([text, "wait here"])
+    assert not redactor.leaves([text])
 
 
 def test_all_that_an_event_says_is_among_its_texts() -> None:
