@@ -200,16 +200,18 @@ def _may_match(text: str) -> bool:
     return _WRITTEN.search(text) is not None
 
 
-class _Left:
-    """Texts and names that nothing was taken out of, while the same secrets were known.
+class _Found:
+    """What was found while the same secrets were known: texts and names that nothing was taken out of, and short texts as told.
 
     Threads look at once: one that began when fewer were known adds to what was left then, which nobody asks any more.
     """
 
-    __slots__ = ("_room", "edition", "names", "texts")
+    __slots__ = ("_room", "edition", "names", "short", "texts")
 
-    def __init__(self, edition: object) -> None:
+    def __init__(self, edition: object, clean: Callable[[str], str]) -> None:
         self.edition = edition
+        # Names and ids come again and again.
+        self.short = lru_cache(4096)(clean)
         self.texts: set[str] = set()
         self.names: set[tuple[str, ...]] = {()}
         self._room = _ROOM
@@ -237,52 +239,57 @@ class Redactor:
     def __init__(self, more: Sequence[Rule] = ()) -> None:
         self.rules = (*more, *RULES)
         self._has_own = bool(more)
-        # Names and ids come again and again.
-        self._short = lru_cache(4096)(self._ruled)
-        self._left = _Left(edition())
+        self._found = _Found(edition(), self._ruled)
 
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
+        found = self._known()
         text = without_secrets(text)
-        return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+        return found.short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+
+    def _known(self) -> _Found:
+        """What was found by the secrets that are known now: what was told as it is may hold what was no secret then."""
+        found = self._found
+        if found.edition is not (known := edition()):
+            found = self._found = _Found(known, self._ruled)
+
+        return found
 
     def leaves(self, texts: Iterable[str], names: tuple[str, ...] = ()) -> bool:
         """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again.
 
         None of the `names` may say that a secret stands under it either.
         """
-        left = self._left
-        if left.edition is not (known := edition()):
-            # What was left may hold what was no secret then.
-            left = self._left = _Left(known)
-
-        if names not in left.names and not self._leaves_names(names, left):
+        found = self._known()
+        if names not in found.names and not self._leaves_names(names, found):
             return False
 
         shortest = 0 if self._has_own else _SHORTEST
-        new = [text for text in texts if text not in left.texts and len(text) >= shortest]
+        new = [text for text in texts if text not in found.texts and len(text) >= shortest]
         if not new:
             return True
 
         size = sum(map(len, new))
         # Most texts hold nothing, which one look at all tells: what a rule is known by stands in one text, and a new line
         # between two makes none.
-        is_plain = size <= _LOOKED and not self._has_own and known is None and not _may_match("\n".join(new))
+        is_plain = (
+            size <= _LOOKED and not self._has_own and found.edition is None and not _may_match("\n".join(new))
+        )
         if not is_plain and not all(self(text) == text for text in new):
             return False
 
-        left.add(new, size + _WEIGHT * len(new))
+        found.add(new, size + _WEIGHT * len(new))
         return True
 
-    def _leaves_names(self, names: tuple[str, ...], left: _Left) -> bool:
+    def _leaves_names(self, names: tuple[str, ...], found: _Found) -> bool:
         if any(map(tells, names)) or not self.leaves(names):
             return False
 
-        left.add_names(names)
+        found.add_names(names)
         return True
 
     def _ruled(self, text: str) -> str:
-        """`text` without what rules match; what is known by value changes, so it is no part of this."""
+        """`text` without what rules match; what is known by value is taken out of the texts that stand in JSON."""
         if not self._has_own and not _may_match(text):
             return text
 

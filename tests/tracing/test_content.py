@@ -361,6 +361,24 @@ def some_span() -> OpenSpan:
     return OpenSpan(name="s", trace_id=1, span_id=2, parent_id=None, start=0, attributes={})
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_what_becomes_a_secret_is_hidden_however_deep_in_json_it_was_told_before(
+    depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that was told as it is gets looked at anew, also for a value that is written in it with escapes of escapes."""
+    monkeypatch.setattr(secrets, "_known", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
+    redactor = Redactor()
+    text = json.dumps({"hint": 'é"9876 54321'})
+    for _ in range(depth):
+        text = json.dumps([text])
+
+    assert redactor(text) == text
+    hide("KEY", 'é"9876 54321')
+    assert "[secret KEY]" in redactor(text)
+    assert not redactor.leaves([text])
+
+
 def test_what_a_slower_look_left_counts_only_for_what_was_secret_when_it_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
