@@ -18,6 +18,8 @@ INLINE = 4096
 LIMIT = 65536
 # A journal may write a small payload anew when it reads it, and write a number in another way than before.
 _REWRITTEN = 8192
+# Whole numbers of fewer digits are written as they were read; Python refuses those of thousands.
+_WIDE = 20
 _CUTS = (8192, 2048, 512, 128)
 
 
@@ -78,7 +80,7 @@ def written(payload: Payload) -> str:
 def _rewritten(raw: bytes) -> str:
     # What one step gives is what the next one is given.
     text = raw.decode(errors="replace")
-    return text if text.isdecimal() and text.isascii() else dumped(json.loads(text))
+    return text if len(text) < _WIDE and text.isdecimal() and text.isascii() else dumped(json.loads(text))
 
 
 def data_of(payload: Payload | None) -> Json:

@@ -11,7 +11,7 @@ from agentflow.events import OperationFinished, OperationStarted, Payload
 from agentflow.tools import call
 from agentflow.tracing import operations
 from agentflow.tracing.span import OpenSpan, SpanData
-from agentflow.tracing.values import LIMIT
+from agentflow.tracing.values import LIMIT, described
 from tests.tracing.conftest import Traced, Tracing
 
 
@@ -328,6 +328,15 @@ def test_values_that_are_no_valid_text_do_not_break_a_span() -> None:
 
     assert span.attributes["agentflow.strange"] == "a?b"
     assert read(span, "gen_ai.tool.call.arguments") == "(a value that is no JSON)"
+
+
+def test_a_number_that_is_not_read_back_is_told_the_same_whatever_its_length() -> None:
+    """A whole number of more digits than Python reads is no JSON on a span, be it in a list or by itself."""
+    wide = 10**5000
+    assert (
+        described("n", Payload([wide])) == described("n", Payload(wide)) == {"n": "(a value that is no JSON)"}
+    )
+    assert described("n", Payload(10**30)) == {"n": str(10**30)}
 
 
 async def test_a_planner_with_a_model_is_plan_over_chat_beside_its_tools(tracing: Tracing) -> None:
