@@ -162,8 +162,13 @@ def redact_bytes(data: bytes) -> bytes:
 def _forms(value: str) -> Iterator[str]:
     """The ways in which a value is written down, none of them shorter than what can be recognised."""
     yield value
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    for in_ascii in (True, False):
+        once = json.dumps(value, ensure_ascii=in_ascii)[1:-1]
+        yield once
+        # Arguments of a tool are JSON in a text that is in JSON itself.
+        yield json.dumps(once)[1:-1]
+        yield json.dumps(once, ensure_ascii=False)[1:-1]
+
     yield quote(value, safe="")
     yield quote_plus(value)
     yield quote(value)

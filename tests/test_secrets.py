@@ -82,6 +82,11 @@ WAYS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "JSON": json.dumps,
     "JSON with its letters": lambda value: json.dumps(value, ensure_ascii=False),
+    "JSON in JSON": lambda value: json.dumps(json.dumps(value)),
+    "JSON in JSON with its letters": lambda value: json.dumps(
+        json.dumps(value, ensure_ascii=False), ensure_ascii=False
+    ),
+    "JSON with its letters in JSON": lambda value: json.dumps(json.dumps(value, ensure_ascii=False)),
     "a path": lambda value: f"https://x/{quote(value)}",
     "a query": lambda value: f"https://x/?key={quote(value, safe='')}&a=1",
     "a form": lambda value: f"key={quote_plus(value)}",
