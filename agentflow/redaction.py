@@ -169,6 +169,9 @@ RULES: tuple[Rule, ...] = (
         _is_card,
     ),
 )
+_CARD = RULES[-1]
+# Numbers of as many digits as a card has, from the least to below the most; times in nanoseconds have more.
+_LEAST, _MOST = 10**12, 10**18
 # What may be written in another way: as an escape of JSON, or in an address.
 _WRITTEN = re.compile(r"\\u00|%[0-9A-Fa-f]{2}")
 _GAPS = re.compile(r"([\s\"'<>]+)")
@@ -314,6 +317,9 @@ class Redactor:
                 return [self.within(item) for item in cast("Sequence[Any]", value)]
             case dict():
                 return {self(str(name)): self.named(str(name), item) for name, item in value.items()}
+            case int() | float() if _LEAST <= value < _MOST:
+                text = _CARD(str(value))
+                return value if text == str(value) else text
             case _:
                 return value
 
@@ -348,14 +354,22 @@ class Redactor:
 
 
 def _parsed(text: str) -> Any:
-    """The data of a text that is JSON with texts in it, else None."""
+    """The data of a text that is JSON with texts in it, else None; also where a name stands twice, as one hides the other."""
     if not text.startswith(("{", "[", '"')):
         return None
 
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known = dict(pairs)
+    if len(known) < len(pairs):
+        raise ValueError("a name stands there twice")
+
+    return known
 
 
 def rules_of(given: Mapping[str, Any], where: str) -> tuple[Rule, ...]:

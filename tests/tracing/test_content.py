@@ -188,6 +188,12 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
         ('{"out":"{\\"mail\\":\\"a\\\\u0040b.example\\"}"}', '{"out":"{\\"mail\\":\\"[email]\\"}"}'),
         ("card 4111 1111 1111 1111 12/27 123", "card [card] 12/27 123"),
         ("4111111111111111 41 pieces", "[card] 41 pieces"),
+        ('{"card":4111111111111111}', '{"card":"[card]"}'),
+        (
+            '[4111111111111112,1700000000000000000,17,"a@b.co"]',
+            '[4111111111111112,1700000000000000000,17,"[email]"]',
+        ),
+        ('{"to":"me@example.org","to":17}', '{"to":"[email]","to":17}'),
         ("pay to DE89 3704 0044 0532 0130 00 BIC COBADEFFXXX", "pay to [iban] BIC COBADEFFXXX"),
         ("{'said': 'a\\n4111111111111111\\nsk-abcdefghijklmnopqrst", "{'said': 'a\\n[card]\\n[key]"),
         (
