@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from agentflow.events import ErrorInfo, Event, OperationFinished, OperationStarted, RunPaused, StepStarted
@@ -54,7 +55,9 @@ class Work:
         if agent is not None and event.kind == "tool":
             span.attributes[semconv.AGENT_NAME] = agent.attributes[semconv.AGENT_NAME]
 
-        self._parents[event.step, event.operation] = event.parent
+        # Events from elsewhere may say that an operation is inside of itself.
+        is_around = event.operation in self._above(event.step, event.parent)
+        self._parents[event.step, event.operation] = "" if is_around else event.parent
         self._open[event.step, event.operation] = self._placed(span, event)
 
     def _placed(self, span: OpenSpan, event: OperationStarted) -> OpenSpan:
@@ -97,14 +100,18 @@ class Work:
 
     def _agent(self, step: str, operation: str) -> OpenSpan | None:
         """The agent that is at work around an operation, or is it."""
-        while operation:
-            span = self._open.get((step, operation))
+        for around in self._above(step, operation):
+            span = self._open.get((step, around))
             if span is not None and span.attributes.get(semconv.OPERATION_NAME) == semconv.INVOKE_AGENT:
                 return span
 
-            operation = self._parents.get((step, operation), "")
-
         return None
+
+    def _above(self, step: str, operation: str) -> Iterator[str]:
+        """An operation and those around it, from the inside out."""
+        while operation:
+            yield operation
+            operation = self._parents.get((step, operation), "")
 
     def _charge(self, event: OperationFinished, parent: str) -> None:
         """Count the tokens of a model call for the agent that made it, and for those around that one."""

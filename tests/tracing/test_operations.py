@@ -6,12 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from agentflow import Context, Evidence, Planner, Workflow, operation, step, tool
 from agentflow.events import OperationFinished, OperationStarted, Payload
 from agentflow.tools import call
 from agentflow.tracing import operations
 from agentflow.tracing.span import OpenSpan, SpanData
 from agentflow.tracing.values import LIMIT, described
+from agentflow.tracing.work import Work
 from tests.tracing.conftest import Traced, Tracing
 
 
@@ -328,6 +331,23 @@ def test_values_that_are_no_valid_text_do_not_break_a_span() -> None:
 
     assert span.attributes["agentflow.strange"] == "a?b"
     assert read(span, "gen_ai.tool.call.arguments") == "(a value that is no JSON)"
+
+
+@pytest.mark.parametrize("parents", [{"1.1": "1.1"}, {"1.1": "1.2", "1.2": "1.1"}])
+def test_operations_that_say_to_be_inside_of_each_other_end_all_the_same(parents: dict[str, str]) -> None:
+    """A journal or spans from elsewhere may say anything: each operation has its span."""
+    work = Work("r")
+    for operation_, parent in parents.items():
+        started = OperationStarted(
+            at=1, step="s#1", operation=operation_, kind="agent", name="a", parent=parent
+        )
+        work.started(started, 7, {})
+
+    asked = OperationStarted(at=2, step="s#1", operation="1.3", kind="chat", name="m", parent="1.1")
+    work.started(asked, 7, {})
+    ended = OperationFinished(at=3, step="s#1", operation="1.3", usage={"input_tokens": 5})
+    assert [span.name for span in work.finished(ended)] == ["chat m"]
+    assert len(work.cut_off(4)) == len(parents)
 
 
 def test_a_number_that_is_not_read_back_is_told_the_same_whatever_its_length() -> None:
