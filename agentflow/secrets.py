@@ -102,10 +102,14 @@ def look_in(folder: Path) -> None:
 def hide(name: str, value: str) -> None:
     """Have `redact` replace `value`, also as it stands in JSON, addresses, and Basic or Bearer headers."""
     global _pattern
-    if len(value) < _SHORTEST or _known.get(value) == name:
+    if len(value) < _SHORTEST:
         return
 
     with _lock:
+        # Asked with the lock held: who is told that it is known may rely on its being hidden.
+        if _known.get(value) == name:
+            return
+
         for form in _forms(value):
             _known.setdefault(form, name)
 

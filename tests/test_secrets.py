@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -110,6 +111,29 @@ def test_a_secret_is_found_in_a_basic_header_whoever_uses_it(user: str) -> None:
         shown = redact(f"Authorization: Basic {header}")
         assert "[secret KEY]" in shown
         assert b"horse" not in base64.b64decode(header[: len(header) // 4 * 4]) or "[secret" in shown
+
+
+def test_who_comes_while_a_value_is_being_made_known_waits_until_it_is_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two threads that reveal one secret at once both find it hidden from then on."""
+    shown: list[str] = []
+
+    def second() -> None:
+        hide("KEY", "sesame-42")
+        shown.append(redact("sesame-42"))
+
+    other = Thread(target=second)
+
+    def forms(value: str) -> Iterator[str]:
+        yield value
+        other.start()
+        other.join(0.05)  # it has time to come to an end, if it does not wait
+
+    monkeypatch.setattr(secrets, "_forms", forms)
+    hide("KEY", "sesame-42")
+    other.join()
+    assert shown == ["[secret KEY]"]
 
 
 def test_the_longer_of_two_secrets_that_begin_alike_is_hidden_whole() -> None:
