@@ -31,7 +31,7 @@ from agentflow.encoding import decode
 from agentflow.events import Event
 from agentflow.journal import canonical, digest_of_event
 from agentflow.tracing.received import spans_in
-from agentflow.tracing.spans import spans_of
+from agentflow.tracing.spans import SpanData, SpanFolder, spans_of
 from tests.audit.trails import document_of, spans_in_document, trail_of, trails
 from tests.engine.random_workflows import workflows
 from tests.journal.releases.recorded import FOLDER, RUNS, Recorded
@@ -50,6 +50,19 @@ def assert_whole(events: Sequence[Event], run: str = "r") -> None:
     verdict = verify_spans(spans_in(document_of(events)), run)
     assert (verdict.state, verdict.fault, verdict.gaps) == ("ok", None, ())
     assert verdict.events == verdict.count == len(events)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_span_stays_as_it_was_given_whatever_comes_after(name: str) -> None:
+    """Spans are told some time after they were made: what goes on under others, or is looked at, changes none of them."""
+    folder = SpanFolder("r", with_records=True)
+    given: list[tuple[SpanData, str]] = []
+    for event in trails()[name]:
+        given += [(span, repr(span)) for span in folder.fold(event)]
+        folder.open()
+
+    assert given
+    assert [repr(span) for span, _ in given] == [was for _, was in given]
 
 
 @pytest.mark.parametrize("name", NAMES)
