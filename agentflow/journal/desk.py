@@ -71,10 +71,9 @@ class Desk:
         lease = None if row is None else _lease(row)
         return lease if lease is not None and lease.is_live() else None
 
-    def driven(self) -> set[str]:
-        """The runs with a live lease, within the snapshot of the caller."""
-        leases = [_lease(row) for row in self._file.connection.execute("select * from leases")]
-        return {lease.run for lease in leases if lease.is_live()}
+    def is_driven(self, run: str) -> bool:
+        """Whether a run has a live lease, within the snapshot of the caller."""
+        return self.holder_in_transaction(run) is not None
 
     def _refuse_pruned(self, run: str) -> None:
         if self._file.connection.execute("select 1 from pruned where run = ?", (run,)).fetchone():

@@ -1,78 +1,163 @@
-"""Which runs are in a SQLite journal, from their rows alone."""
+"""Which runs are in a SQLite journal, from their rows alone, found by index: a list costs what it lists, not what there is."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
 from typing import Any
 
-from agentflow.journal import RunRow
-from agentflow.journal.schema import seal
+from agentflow.journal import DAMAGED, RunRow, status_of
+from agentflow.journal.schema import AT_REST, GOING, seal
 
 COLUMNS = "run, workflow, status, started, updated, events, head, seal"
 # What may stand in the table for a status that is asked for.
 _WORDS = {"running": ("open", "asked"), "waiting": ("waiting", "asked")}
-# As `agentflow.journal.status_of` says it.
-_STATUS = """case when status not in ('open', 'asked') then status when is_driven(run) then 'running'
-  when status = 'asked' then 'waiting' else status end"""
-
 # A row that is still as it was earlier is known by what came after.
 _LAST = "(select max(seq) from events where events.run = runs.id)"
 
+Row = tuple[Any, ...]
+Condition = tuple[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs are asked for, as `Journal.runs` says it."""
+
+    status: Collection[str] = ()
+    workflow: str = ""
+    before: int | None = None
+    after: int | None = None
+    limit: int | None = None
+    pruned: bool = False
+
+    @property
+    def table(self) -> str:
+        """Where their rows are."""
+        return "pruned" if self.pruned else "runs"
+
+    @property
+    def words(self) -> set[str]:
+        """What may stand in a row for a status that is asked for; empty for any."""
+        return {word for name in self.status for word in _WORDS.get(name, (name,))}
+
+    @property
+    def changed(self) -> list[Condition]:
+        """When they changed last."""
+        return _between("updated", self.after, self.before)
+
 
 def select(
+    db: sqlite3.Connection, wanted: Wanted, *, is_driven: Callable[[str], bool], has_indexes: bool
+) -> list[RunRow]:
+    """The runs that fit, the newest first; without indexes, as in a file of an earlier format, all are looked at."""
+    streams = _by_index(db, wanted) if has_indexes else [_looked_through(db, wanted)]
+    rows = merge(*streams, key=_age)
+    told = ((row, status_of(row[2], driven=row[2] in GOING and is_driven(row[0]))) for row in rows)
+    fitting = ((row, status) for row, status in told if not wanted.status or status in wanted.status)
+    return [_listed(row, status) for row, status in islice(fitting, wanted.limit)]
+
+
+def _looked_through(db: sqlite3.Connection, wanted: Wanted) -> Iterator[Row]:
+    words = sorted(wanted.words)
+    conditions = wanted.changed
+    if wanted.workflow:
+        conditions.append(("workflow = ?", wanted.workflow))
+
+    return _read(db, wanted, conditions, words=words)
+
+
+def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
+    """The rows that may fit as streams, each from an index in which they stand together: those of one word of status."""
+    if not (wanted.status or wanted.workflow or wanted.changed):
+        return [_read(db, wanted, [])]
+
+    return [_of_word(db, wanted, word) for word in wanted.words or _words_there(db, wanted)]
+
+
+def _of_word(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]:
+    """The rows with one word of status, the newest first.
+
+    Nearly all that began in the time that is asked for fit, and are found by when they began. Those that began before it are
+    found by when they changed. So only runs that were under way as that time began or ended are looked at in vain.
+    """
+    same: list[Condition] = [("status = ?", word)]
+    if wanted.workflow:
+        same.append(("workflow = ?", wanted.workflow))
+
+    if word in GOING or wanted.after is None:
+        began = _between("started", None, wanted.before)
+        yield from _read(db, wanted, [*same, *began, *wanted.changed])
+        return
+
+    began = _between("started", wanted.after, wanted.before)
+    yield from _read(db, wanted, [*same, *began, *wanted.changed])
+    earlier = [*same, *_between("started", None, wanted.after), *wanted.changed]
+    yield from _read(db, wanted, earlier, by_change=True)
+
+
+def _words_there(db: sqlite3.Connection, wanted: Wanted) -> list[str]:
+    """Each word of status that stands in a row, of the workflow that is asked for; one step in an index for each."""
+    where, values = ("workflow = ? and", [wanted.workflow] * 2) if wanted.workflow else ("", [])
+    query = f"""with recursive words (word) as (
+          select min(status) from {wanted.table} where {where} true
+          union all
+          select (select min(status) from {wanted.table} where {where} status > word) from words where word is not null)
+        select word from words where word is not null"""  # noqa: S608 - our own words only
+    return [word for (word,) in db.execute(query, values)]
+
+
+def _between(column: str, first: int | None, end: int | None) -> list[Condition]:
+    """That a time is `first` or later, and before `end`."""
+    conditions = [(f"{column} >= ?", first), (f"{column} < ?", end)]
+    return [(text, value) for text, value in conditions if value is not None]
+
+
+def _read(
     db: sqlite3.Connection,
+    wanted: Wanted,
+    conditions: Collection[Condition],
     *,
-    driven: Collection[str],
-    status: Collection[str],
-    workflow: str,
-    before: int | None,
-    after: int | None,
-    limit: int | None,
-    pruned: bool,
-) -> list[tuple[Any, ...]]:
-    """The rows that fit, each with the status to show, and how many events are there."""
-    db.create_function("is_driven", 1, driven.__contains__)
-    words = {word for name in status for word in _WORDS.get(name, (name,))}
-    parts: list[tuple[str, tuple[Any, ...]]] = []
-    if status:
-        parts.append((f"status in ({_marks(words)})", tuple(words)))
-        parts.append((f"shown in ({_marks(status)})", tuple(status)))
+    words: Collection[str] = (),
+    by_change: bool = False,
+) -> Iterator[Row]:
+    """Rows of `COLUMNS`, the id and the number of the last event that is there, the newest first, read as they are asked for."""
+    where, table = [text for text, _ in conditions], wanted.table
+    if words:
+        where.append(f"status in ({','.join('?' * len(words))})")
 
-    if workflow:
-        parts.append(("workflow = ?", (workflow,)))
+    source = table
+    if by_change:
+        source = f"{table} indexed by {table}_by_{'workflow_' if wanted.workflow else ''}change"
+        where.append(AT_REST)
 
-    if before is not None:
-        parts.append(("updated < ?", (before,)))
-
-    if after is not None:
-        parts.append(("updated >= ?", (after,)))
-
-    where = " and ".join(part for part, _ in parts) or "true"
-    values = [value for _, part in parts for value in part]
-    table, last = ("pruned", "events") if pruned else ("runs", _LAST)
-    query = f"""select {COLUMNS}, {_STATUS} as shown, {last} from {table}
-        where {where} order by started desc, id desc limit ?"""  # noqa: S608 - our own words only
-    return db.execute(query, (*values, -1 if limit is None else limit)).fetchall()
+    query = f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {source}
+        where {" and ".join(where) or "true"} order by started desc, id desc"""  # noqa: S608 - our own words only
+    return db.execute(query, [*(value for _, value in conditions), *words])
 
 
-def _marks(values: Collection[str]) -> str:
-    return ",".join("?" * len(values))
+def _age(row: Row) -> tuple[float, int]:
+    """What rows of several streams are ordered by; a time that was altered stands first, as it does for SQLite."""
+    began = row[3]
+    return (-began if isinstance(began, int | float) else float("-inf"), -row[8])
 
 
-def is_sound(row: tuple[Any, ...]) -> bool:
-    """Whether a row of `COLUMNS` is what was written."""
-    return isinstance(row[6], bytes) and bool(seal(*row[:7]) == row[7])
-
-
-def row_of(row: tuple[Any, ...]) -> RunRow:
-    run, workflow, _, started, updated, events, head, _, shown, _ = row
+def _listed(row: Row, status: str) -> RunRow:
+    """What a list says of a run; one that is not what was written must not hide the others."""
+    run, workflow, _, started, updated, events, head, _, _, last = row
     return RunRow(
         run=run,
         workflow=workflow,
-        status=shown,
+        status=status if is_sound(row[:8]) and events == last else DAMAGED,
         started=started,
         updated=updated,
         events=events,
         head=head.hex() if isinstance(head, bytes) else str(head),
     )
+
+
+def is_sound(row: Row) -> bool:
+    """Whether a row of `COLUMNS` is what was written."""
+    return isinstance(row[6], bytes) and bool(seal(*row[:7]) == row[7])

@@ -189,6 +189,7 @@ async def test_a_journal_to_read_takes_nothing(tmp_path: Path) -> None:
 async def test_a_damaged_lease_is_said(tmp_path: Path, statement: str) -> None:
     """What is not what was written is no lease, but damage."""
     journal = SqliteJournal(tmp_path / "j.db")
+    await journal.append("r", chain("r", 2))
     await journal.claim("r", "a", LATER)
     journal._db.execute(f"update leases {statement}")
     for asked in (journal.holder("r"), journal.claim("r", "b", LATER), journal.runs()):
