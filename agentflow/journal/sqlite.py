@@ -281,7 +281,7 @@ class SqliteJournal:
         )
         with self._file.snapshot():
             return listing.select(
-                self._db, wanted, is_driven=self._desk.is_driven, has_indexes=self._file.is_current
+                self._db, wanted, is_driven=self._desk.driven(), has_indexes=self._file.is_current
             )
 
     def skim(self, runs: Sequence[str]) -> Iterator[Skimmed]:
