@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -61,12 +61,11 @@ def select(
 
 
 def _looked_through(db: sqlite3.Connection, wanted: Wanted) -> Iterator[Row]:
-    words = sorted(wanted.words)
     conditions = wanted.changed
     if wanted.workflow:
         conditions.append(("workflow = ?", wanted.workflow))
 
-    return _read(db, wanted, conditions, words=words)
+    return _read(db, wanted, conditions, wanted.words)
 
 
 def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
@@ -87,15 +86,12 @@ def _of_word(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]
     if wanted.workflow:
         same.append(("workflow = ?", wanted.workflow))
 
-    if word in GOING or wanted.after is None:
-        began = _between("started", None, wanted.before)
-        yield from _read(db, wanted, [*same, *began, *wanted.changed])
-        return
-
-    began = _between("started", wanted.after, wanted.before)
+    by_change = wanted.after is not None and word not in GOING
+    began = _between("started", wanted.after if by_change else None, wanted.before)
     yield from _read(db, wanted, [*same, *began, *wanted.changed])
-    earlier = [*same, *_between("started", None, wanted.after), *wanted.changed]
-    yield from _read(db, wanted, earlier, by_change=True)
+    if by_change:
+        earlier = _between("started", None, wanted.after)
+        yield from _read_by_change(db, wanted, [*same, *earlier, *wanted.changed])
 
 
 def _words_there(db: sqlite3.Connection, wanted: Wanted) -> list[str]:
@@ -116,26 +112,31 @@ def _between(column: str, first: int | None, end: int | None) -> list[Condition]
 
 
 def _read(
-    db: sqlite3.Connection,
-    wanted: Wanted,
-    conditions: Collection[Condition],
-    *,
-    words: Collection[str] = (),
-    by_change: bool = False,
+    db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition], words: Collection[str] = ()
 ) -> Iterator[Row]:
     """Rows of `COLUMNS`, the id and the number of the last event that is there, the newest first, read as they are asked for."""
-    where, table = [text for text, _ in conditions], wanted.table
+    where = [text for text, _ in conditions]
     if words:
         where.append(f"status in ({','.join('?' * len(words))})")
 
-    source = table
-    if by_change:
-        source = f"{table} indexed by {table}_by_{'workflow_' if wanted.workflow else ''}change"
-        where.append(AT_REST)
+    return db.execute(_query(wanted, where), [*(value for _, value in conditions), *words])
 
-    query = f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {source}
+
+def _read_by_change(
+    db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition]
+) -> Iterator[Row]:
+    """The same of runs at rest, the newest picked out in the index of when they changed: their rows alone are read."""
+    index = f"{wanted.table}_by_{'workflow_' if wanted.workflow else ''}change"
+    where = " and ".join([*(text for text, _ in conditions), AT_REST])
+    newest = f"""id in (select id from {wanted.table} indexed by {index} where {where}
+        order by started desc, id desc limit ?)"""  # noqa: S608 - our own words only
+    limit = -1 if wanted.limit is None else wanted.limit
+    return db.execute(_query(wanted, [newest]), [*(value for _, value in conditions), limit])
+
+
+def _query(wanted: Wanted, where: Sequence[str]) -> str:
+    return f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {wanted.table}
         where {" and ".join(where) or "true"} order by started desc, id desc"""  # noqa: S608 - our own words only
-    return db.execute(query, [*(value for _, value in conditions), *words])
 
 
 def _age(row: Row) -> tuple[float, int]:

@@ -36,8 +36,9 @@ _INDEXES = "".join(
 create index if not exists {table}_by_start on {table} (started);
 create index if not exists {table}_by_status on {table} (status, started);
 create index if not exists {table}_by_workflow on {table} (workflow, status, started);
-create index if not exists {table}_by_change on {table} (status, updated) where {AT_REST};
-create index if not exists {table}_by_workflow_change on {table} (workflow, status, updated) where {AT_REST};
+create index if not exists {table}_by_change on {table} (status, updated, started) where {AT_REST};
+create index if not exists {table}_by_workflow_change on {table} (workflow, status, updated, started)
+  where {AT_REST};
 """
     for table in ("runs", "pruned")
 )
