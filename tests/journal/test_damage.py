@@ -69,6 +69,13 @@ async def look(path: Path, *, read_only: bool) -> set[str]:
     except JournalError as error:
         said.add(str(error))
 
+    try:
+        # What an index leads to is what was written, or said to be damaged.
+        rows = [*await journal.runs(workflow="w", after=1), *await journal.runs(status=["open", "done"])]
+        assert all(row.status == DAMAGED or row.events == len(EVENTS[row.run]) for row in rows)
+    except JournalError as error:
+        said.add(str(error))
+
     await journal.close()
     return said
 
