@@ -83,10 +83,13 @@ class SqliteJournal:
         # Known again only once it is written: after an error the file is asked anew.
         known = self._known.pop(run, None)
         word = said_by(events[-1])
-        is_one_statement = known is not None and known.status == word and word in GOING and len(events) <= 2
-        if known is None or kept or durable or not is_one_statement:
+        is_longer = kept or durable or len(events) > 2
+        if known is None or is_longer or word != known.status or word not in GOING:
             with self._file.transaction(durable=durable):
                 known = known or self._find(run, events[0])
+                if known.status not in GOING:
+                    goes_on(self._db, run)
+
                 self._add(run, known, events, raws, word)
                 self._keep(known.id, kept)
         else:
@@ -117,9 +120,6 @@ class SqliteJournal:
         except sqlite3.IntegrityError:
             self._refuse_pruned(run)
             raise
-
-        if known.status not in GOING:
-            goes_on(self._db, run)
 
         if word != known.status:
             # Apart, as it is in indexes, which would be written with every event.
