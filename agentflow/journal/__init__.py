@@ -22,10 +22,7 @@ _MARK = MARK.encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """One run in a journal, in short; times are nanoseconds since the epoch.
-
-    `updated` is when its last event was, or when it began, where the clock was set back in between.
-    """
+    """One run in a journal, in short; times are nanoseconds since the epoch."""
 
     run: str
     workflow: str

@@ -11,14 +11,13 @@ import sqlite3
 
 from agentflow.journal import Delivered
 from agentflow.journal.database import Database
-from agentflow.journal.schema import AT_REST
 
 # The events of a run only grow, so what was delivered once stays so, whoever notes it later.
 _NOTED = """insert into deliveries values (?,?,?,?,1) on conflict do update set
   upto = max(upto, excluded.upto), manner = excluded.manner"""
 # A run that is at rest is not looked at again until it goes on.
-_OWED = f"""update deliveries set owed = not exists (select 1 from runs
-    where runs.run = deliveries.run and events <= upto and {AT_REST}) where run = ? and place = ?"""  # noqa: S608
+_OWED = """update deliveries set owed = not exists (select 1 from runs
+    where runs.run = deliveries.run and events <= upto and rested is not null) where run = ? and place = ?"""
 _FOUND = """select known.run, place, upto, manner from deliveries as known join runs on runs.run = known.run
   where place = ? and """
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from typing import Any
 
 from agentflow.journal import DAMAGED, RunRow, status_of
-from agentflow.journal.schema import AT_REST, GOING, seal
+from agentflow.journal.schema import GOING, seal
 
 COLUMNS = "run, workflow, status, started, updated, events, head, seal"
 # What may stand in the table for a status that is asked for.
@@ -19,7 +19,7 @@ _WORDS = {"running": ("open", "asked"), "waiting": ("waiting", "asked")}
 _LAST = "(select max(seq) from events where events.run = runs.id)"
 
 Row = tuple[Any, ...]
-Condition = tuple[str, Any]
+Condition = tuple[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,11 @@ class Wanted:
         return {word for name in self.status for word in _WORDS.get(name, (name,))}
 
     @property
+    def same(self) -> list[Condition]:
+        """Of which workflow they are."""
+        return [("workflow = ?", (self.workflow,))] if self.workflow else []
+
+    @property
     def changed(self) -> list[Condition]:
         """When they changed last."""
         return _between("updated", self.after, self.before)
@@ -61,11 +66,9 @@ def select(
 
 
 def _looked_through(db: sqlite3.Connection, wanted: Wanted) -> Iterator[Row]:
-    conditions = wanted.changed
-    if wanted.workflow:
-        conditions.append(("workflow = ?", wanted.workflow))
-
-    return _read(db, wanted, conditions, wanted.words)
+    words = tuple(wanted.words)
+    among = [(f"status in ({','.join('?' * len(words))})", words)] if words else []
+    return _read(db, wanted, [*among, *wanted.same, *wanted.changed])
 
 
 def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
@@ -79,19 +82,23 @@ def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
 def _of_word(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]:
     """The rows with one word of status, the newest first.
 
-    Nearly all that began in the time that is asked for fit, and are found by when they began. Those that began before it are
-    found by when they changed. So only runs that were under way as that time began or ended are looked at in vain.
+    Of runs at rest nearly all that began in the time that is asked for fit, and are found by when they began. Those that
+    began before are found by when they changed, and those that began after, as a clock was set back, by that. So only runs
+    that were under way as that time began or ended are looked at in vain. Of runs that go on there are few: all are looked at.
     """
-    same: list[Condition] = [("status = ?", word)]
-    if wanted.workflow:
-        same.append(("workflow = ?", wanted.workflow))
+    fitting: list[Condition] = [("status = ?", (word,)), *wanted.same, *wanted.changed]
+    if word in GOING:
+        yield from _read(db, wanted, fitting)
+        return
 
-    by_change = wanted.after is not None and word not in GOING
-    began = _between("started", wanted.after if by_change else None, wanted.before)
-    yield from _read(db, wanted, [*same, *began, *wanted.changed])
-    if by_change:
-        earlier = _between("started", None, wanted.after)
-        yield from _read_by_change(db, wanted, [*same, *earlier, *wanted.changed])
+    if wanted.before is not None:
+        later = _between("started", wanted.before, None)
+        set_back: list[Condition] = [*fitting, *later, ("rested < started", ())]
+        yield from _read(db, wanted, set_back, f"{wanted.table} indexed by {wanted.table}_set_back")
+
+    yield from _read(db, wanted, [*fitting, *_between("started", wanted.after, wanted.before)])
+    if wanted.after is not None:
+        yield from _read_by_rest(db, wanted, word)
 
 
 def _words_there(db: sqlite3.Connection, wanted: Wanted) -> list[str]:
@@ -108,35 +115,35 @@ def _words_there(db: sqlite3.Connection, wanted: Wanted) -> list[str]:
 def _between(column: str, first: int | None, end: int | None) -> list[Condition]:
     """That a time is `first` or later, and before `end`."""
     conditions = [(f"{column} >= ?", first), (f"{column} < ?", end)]
-    return [(text, value) for text, value in conditions if value is not None]
+    return [(text, (value,)) for text, value in conditions if value is not None]
 
 
 def _read(
-    db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition], words: Collection[str] = ()
+    db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition], source: str = ""
 ) -> Iterator[Row]:
     """Rows of `COLUMNS`, the id and the number of the last event that is there, the newest first, read as they are asked for."""
-    where = [text for text, _ in conditions]
-    if words:
-        where.append(f"status in ({','.join('?' * len(words))})")
+    where, values = _where(conditions)
+    query = f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {source or wanted.table}
+        where {where} order by started desc, id desc"""  # noqa: S608 - our own words only
+    return db.execute(query, values)
 
-    return db.execute(_query(wanted, where), [*(value for _, value in conditions), *words])
 
-
-def _read_by_change(
-    db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition]
-) -> Iterator[Row]:
-    """The same of runs at rest, the newest picked out in the index of when they changed: their rows alone are read."""
-    index = f"{wanted.table}_by_{'workflow_' if wanted.workflow else ''}change"
-    where = " and ".join([*(text for text, _ in conditions), AT_REST])
+def _read_by_rest(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]:
+    """The same of runs at rest that began before the time that is asked for, picked out in an index: their rows alone are read."""
+    index = f"{wanted.table}_by_{'workflow_' if wanted.workflow else ''}rest"
+    rested = _between("rested", wanted.after, wanted.before)
+    earlier = _between("started", None, wanted.after)
+    where, values = _where([("status = ?", (word,)), *wanted.same, *rested, *earlier])
     newest = f"""id in (select id from {wanted.table} indexed by {index} where {where}
         order by started desc, id desc limit ?)"""  # noqa: S608 - our own words only
     limit = -1 if wanted.limit is None else wanted.limit
-    return db.execute(_query(wanted, [newest]), [*(value for _, value in conditions), limit])
+    return _read(db, wanted, [(newest, (*values, limit)), *wanted.changed])
 
 
-def _query(wanted: Wanted, where: Sequence[str]) -> str:
-    return f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {wanted.table}
-        where {" and ".join(where) or "true"} order by started desc, id desc"""  # noqa: S608 - our own words only
+def _where(conditions: Collection[Condition]) -> tuple[str, list[Any]]:
+    """Conditions as the text of all of them, and their values."""
+    text = " and ".join(text for text, _ in conditions) or "true"
+    return text, [value for _, values in conditions for value in values]
 
 
 def _age(row: Row) -> tuple[float, int]:

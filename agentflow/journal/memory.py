@@ -89,7 +89,7 @@ class MemoryJournal:
             workflow=first.workflow if isinstance(first, RunStarted) else "",
             status=status_of(said_by(last), driven=await self.holder(run) is not None),
             started=first.at,
-            updated=max(first.at, last.at),
+            updated=last.at,
             events=len(events),
             head=await self.head(run),
         )

@@ -13,10 +13,11 @@ from agentflow.journal import MARK, said
 SCHEMA = 5
 
 # `runs` repeats what follows from the events, for two reasons: lists need not read them, and an end that was lost is noticed.
+# `rested` is `updated` once more, of a run at rest: it can be in an index, which would otherwise be written with each event.
 _TABLES = """
 create table runs (id integer primary key, run text not null unique, workflow text not null, status text not null,
   started integer not null, updated integer not null, events integer not null, head blob not null,
-  seal integer not null);
+  seal integer not null, rested integer);
 create table uses (run integer not null, digest text not null, primary key (run, digest)) without rowid;
 create index uses_by_digest on uses (digest);
 create table leases (run text primary key, owner text not null, until integer not null) without rowid;
@@ -25,20 +26,19 @@ create table requests (id integer primary key autoincrement, run text not null, 
 create index requests_by_run on requests (run);
 create table pruned (id integer primary key, run text not null unique, workflow text not null, status text not null,
   started integer not null, updated integer not null, events integer not null, head blob not null,
-  seal integer not null, pruned_at integer not null);
+  seal integer not null, pruned_at integer not null, rested integer);
 """
-# The words of runs whose rows change with each event: the index of when runs changed leaves them out.
+# The words of runs whose rows change with each event; all others are at rest.
 GOING = ("open", "asked")
-AT_REST = "status not in ('open', 'asked')"
 # For `runs` and `pruned` alike, so that a list costs what it lists; `listing` says which index is for what.
 _INDEXES = "".join(
     f"""
 create index if not exists {table}_by_start on {table} (started);
 create index if not exists {table}_by_status on {table} (status, started);
 create index if not exists {table}_by_workflow on {table} (workflow, status, started);
-create index if not exists {table}_by_change on {table} (status, updated, started) where {AT_REST};
-create index if not exists {table}_by_workflow_change on {table} (workflow, status, updated, started)
-  where {AT_REST};
+create index if not exists {table}_by_rest on {table} (status, rested, started) where rested is not null;
+create index if not exists {table}_by_workflow_rest on {table} (workflow, status, rested, started) where rested is not null;
+create index if not exists {table}_set_back on {table} (started) where rested < started;
 """
     for table in ("runs", "pruned")
 )
@@ -56,9 +56,9 @@ create table payloads (digest text primary key, data blob not null) without rowi
 # Rows of `runs` as they are now, made from the tables of format 1.
 _ROWS_OF_1 = """
 select known.id, known.run, known.workflow, said_of(last.type, last.data) as status, known.started,
-  max(last.at, known.started) as updated, last.seq as events, last.hash as head,
-  seal_of(known.run, known.workflow, said_of(last.type, last.data), known.started, max(last.at, known.started),
-    last.seq, last.hash) as seal
+  last.at as updated, last.seq as events, last.hash as head,
+  seal_of(known.run, known.workflow, said_of(last.type, last.data), known.started, last.at, last.seq, last.hash) as seal,
+  case when said_of(last.type, last.data) not in ('open', 'asked') then last.at end as rested
 from {runs} as known join {events} as last on last.run = known.id
 where last.seq = (select max(seq) from {events} where run = known.id)
 """
@@ -67,7 +67,7 @@ _APPENDED = (
     """create temp view appended as select run, seq, at, type, data, hash, 0 as seal from main.events""",
     """create temp trigger append_one instead of insert on appended begin
       insert into events values (new.run, new.seq, new.at, new.type, new.data, new.hash);
-      update runs set updated = max(new.at, started), events = new.seq, head = new.hash, seal = new.seal
+      update runs set updated = new.at, events = new.seq, head = new.hash, seal = new.seal
         where id = new.run and events = new.seq - 1;
       select raise(abort, 'the run is not what it was') where changes() = 0;
     end""",
@@ -77,7 +77,7 @@ _APPENDED = (
     """create temp trigger append_pair instead of insert on appended_pair begin
       insert into events values (new.run, new.seq, new.at, new.type, new.data, new.hash),
         (new.run, new.seq + 1, new.at_2, new.type_2, new.data_2, new.hash_2);
-      update runs set updated = max(new.at_2, started), events = new.seq + 1, head = new.hash_2, seal = new.seal
+      update runs set updated = new.at_2, events = new.seq + 1, head = new.hash_2, seal = new.seal
         where id = new.run and events = new.seq - 1;
       select raise(abort, 'the run is not what it was') where changes() = 0;
     end""",
@@ -141,33 +141,33 @@ def _from_3(db: sqlite3.Connection) -> None:
 
 
 def _from_4(db: sqlite3.Connection) -> None:
-    """Lists have their indexes, which count on no run changing before it began; deliveries say what is owed."""
-    _add_functions(db)
+    """Lists have their indexes, and deliveries say what is owed."""
     for table in ("runs", "pruned"):
-        db.execute(_MENDED.format(table=table))
+        if not _has(db, table, "rested"):
+            db.execute(f"alter table {table} add column rested integer")
+            db.execute(f"update {table} set rested = updated where status not in ('open', 'asked')")  # noqa: S608
 
     _run(db, _INDEXES)
-    known = db.execute("select 1 from sqlite_master where type = 'table' and name = 'deliveries'").fetchone()
-    if known is not None:
-        db.execute("alter table deliveries rename to deliveries_of_4")
+    if not _has(db, "deliveries", "run"):
+        _run(db, _DELIVERIES)
+        return
 
+    db.execute("alter table deliveries rename to deliveries_of_4")
     _run(db, _DELIVERIES)
-    if known is not None:
-        db.execute(_DELIVERIES_OF_4)
-        db.execute("drop table deliveries_of_4")
+    db.execute(_DELIVERIES_OF_4)
+    db.execute("drop table deliveries_of_4")
 
 
-# A row that is not what was written stays that.
-_MENDED = """
-update {table} set updated = started, seal = seal_of(run, workflow, status, started, started, events, head)
-where updated < started and typeof(head) = 'blob'
-  and seal = seal_of(run, workflow, status, started, updated, events, head)
-"""
-_DELIVERIES_OF_4 = f"""
+def _has(db: sqlite3.Connection, table: str, column: str) -> bool:
+    query = "select 1 from pragma_table_info(?) where name = ?"
+    return db.execute(query, (table, column)).fetchone() is not None
+
+
+_DELIVERIES_OF_4 = """
 insert into deliveries select run, place, upto, manner, not exists (select 1 from runs
-    where runs.run = known.run and events <= upto and {AT_REST})
+    where runs.run = known.run and events <= upto and rested is not null)
 from deliveries_of_4 as known
-"""  # noqa: S608 - our own words only
+"""
 _MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _from_1,
     2: _from_2,

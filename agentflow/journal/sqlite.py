@@ -113,17 +113,17 @@ class SqliteJournal:
         hashes = self._linked(known, events, raws)
         raws = [shortened(e.type, e.at, e.seq, raw) for e, raw in zip(events, raws, strict=True)]
         head = hashes[-1]
-        updated = max(last.at, known.started)
-        sum_ = seal_of_row(run, known.workflow, word, known.started, updated, last.seq, head)
+        sum_ = seal_of_row(run, known.workflow, word, known.started, last.at, last.seq, head)
         try:
             self._insert(known.id, events, raws, hashes, sum_)
         except sqlite3.IntegrityError:
             self._refuse_pruned(run)
             raise
 
-        if word != known.status:
-            # Apart, as it is in indexes, which would be written with every event.
-            self._db.execute("update runs set status = ? where id = ?", (word, known.id))
+        if word != known.status or word not in GOING:
+            # Apart, as these alone are in indexes, which would be written with every event.
+            rested = None if word in GOING else last.at
+            self._db.execute("update runs set status = ?, rested = ? where id = ?", (word, rested, known.id))
 
         known.seq, known.head, known.status = last.seq, head, word
 
@@ -352,9 +352,7 @@ class SqliteJournal:
 
 
 _FIRST = "select type, at, seq, data from events where run = ? and seq = 1"
-_MOVE = (
-    "update runs set updated = max(?, started), events = ?, head = ?, seal = ? where id = ? and events = ?"
-)
+_MOVE = "update runs set updated = ?, events = ?, head = ?, seal = ? where id = ? and events = ?"
 
 
 def _apart(kept: dict[str, bytes], raw: bytes) -> bytes:

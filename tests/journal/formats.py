@@ -23,4 +23,7 @@ def make_older(db: sqlite3.Connection, version: int) -> None:
         if name not in ("runs_by_start", "runs_by_status", "pruned_by_start"):
             db.execute(f"drop index {name}")
 
+    for table in ("runs", "pruned"):
+        db.execute(f"alter table {table} drop column rested")
+
     db.execute(f"pragma user_version={version}")

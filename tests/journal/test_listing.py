@@ -127,7 +127,8 @@ async def test_filters(journal: Journal) -> None:
 def drawn(chance: random.Random, number: int) -> list[Event]:
     """A run with up to three further events; at few times, so that some are alike, and the clock goes back in some."""
     first = started(f"r{number}", at=chance.randint(1, 5), workflow=f"w{number % 2}")
-    kinds = [LAST[chance.choice(list(LAST))][0] for _ in range(chance.randrange(4))]
+    names = [*LAST, *["done"] * len(LAST)]
+    kinds = [LAST[chance.choice(names)][0] for _ in range(chance.randrange(4))]
     return [first, *(replace(kind, seq=n, at=chance.randint(1, 5)) for n, kind in enumerate(kinds, 2))]
 
 
