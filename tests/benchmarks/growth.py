@@ -54,7 +54,7 @@ SERIES = (
             ("one run read", "read one"),
             ("one run taken up and finished", "resume one"),
             ("one run verified", "verify one"),
-            ("one run pruned", "prune one"),
+            ("a run pruned", "prune"),
             ("figures over all runs, a run", "stats"),
         )
     ),

@@ -19,6 +19,7 @@ from tests.benchmarks.flows import chain, count, gated, same, split
 
 STEPS = 10
 LISTED = 20  # runs on the first page of a list, for which one more is asked to see whether there are more
+PRUNED = 5  # runs that are pruned together
 TAKEN = 20  # runs that are taken up in a sample: one alone would be little more than noise
 
 
@@ -201,15 +202,15 @@ async def owed_to_one(size: int, folder: Path) -> Case:
     return Case(run=once, units=1, check=expects(LISTED))
 
 
-async def prune_one(size: int, folder: Path) -> Case:
-    """One run taken out, the oldest first, and the room given back; a figure is of a run."""
+async def prune_some(size: int, folder: Path) -> Case:
+    """The oldest runs taken out, and the room given back; a figure is of a run."""
     journal = await full_of(size, folder)
     runs = [row.run for row in await journal.runs()]
 
     async def once() -> int:
-        return (await journal.prune([runs.pop()])).runs
+        return (await journal.prune([runs.pop() for _ in range(PRUNED)])).runs
 
-    return Case(run=once, units=1, check=expects(1), inner=2)
+    return Case(run=once, units=PRUNED, check=expects(PRUNED), inner=1)
 
 
 async def figures_of_all(size: int, folder: Path) -> Case:

@@ -107,7 +107,7 @@ JOBS: tuple[Job, ...] = (
         ("read one", MANY, "journals:read_one"),
         ("resume one", MANY, "journals:resume_one"),
         ("verify one", MANY, "journals:trail_of_one"),
-        ("prune one", MANY, "journals:prune_one"),
+        ("prune", MANY, "journals:prune_some"),
         ("stats", MANY, "journals:figures_of_all"),
     ),
     *_jobs(
