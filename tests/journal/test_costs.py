@@ -8,7 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from agentflow import SqliteJournal
+from agentflow import Approval, Decision, Settings, SqliteJournal, Workflow, resume, run, step
+from agentflow.app import Fork, fork
 from agentflow.events import ErrorInfo, Event, Payload, RunFailed, RunFinished, RunPaused
 from agentflow.journal import Delivered
 from agentflow.journal.listing import COLUMNS
@@ -24,6 +25,15 @@ STATUSES = ((), ("done",), ("failed",), ("waiting",), ("open",), ("running",), (
 WORKFLOWS = ("", "main", "first", "middle", "last", "none")
 
 Ask = Callable[[SqliteJournal], Awaitable[object]]
+
+
+@step
+async def doubled(number: int) -> int:
+    return 2 * number
+
+
+sign = Approval("sign", of=int)
+signed = Workflow("signed", start=doubled, end=sign, edges=[doubled >> sign])
 
 
 def run_of(number: int, of: int) -> list[Event]:
@@ -145,6 +155,25 @@ async def test_what_else_is_asked_of_a_journal_costs_the_same_at_any_size(tmp_pa
         "prune": lambda journal: journal.prune(["r9"]),
     }
     assert await grown(tmp_path, {name: always(ask) for name, ask in asks.items()}) == {}
+
+
+async def _taken_up(journal: SqliteJournal) -> None:
+    run_id = (await run(signed, 2, settings=Settings(journal=journal)).result()).run_id
+    again = await resume(signed, run_id, settings=Settings(journal=journal))
+    again.decide(None, Decision(approved=True, by="ann"))
+    assert await again == 4
+
+
+async def _forked(journal: SqliteJournal) -> None:
+    run_id = (await run(signed, 2, settings=Settings(journal=journal)).result()).run_id
+    other = await fork(signed, run_id, Fork(at="doubled"), settings=Settings(journal=journal))
+    assert (await other.result()).status == "waiting"
+
+
+async def test_taking_up_a_run_and_forking_it_cost_the_same_at_any_size(tmp_path: Path) -> None:
+    """From its beginning to its end, with a person in between, and once more from its first step."""
+    asks = {"taken up": always(_taken_up), "forked": always(_forked)}
+    assert await grown(tmp_path, asks) == {}
 
 
 async def _skimmed(journal: SqliteJournal, run: str) -> None:
