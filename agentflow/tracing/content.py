@@ -19,7 +19,7 @@ from agentflow.secrets import has_secrets, redact
 from agentflow.tracing import semconv
 from agentflow.tracing.records import attributes_of
 from agentflow.tracing.span import SpanData, SpanEvent
-from agentflow.tracing.values import Attribute
+from agentflow.tracing.values import Attribute, Joined
 
 Level = Literal["none", "digests", "redacted", "full"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -122,6 +122,8 @@ def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
             texts.append(value)
         elif type(value) is tuple:
             texts += value
+        elif isinstance(value, Joined):
+            texts += value.parts
 
     return texts
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from agentflow.events import Json, Payload
 
@@ -19,6 +19,19 @@ LIMIT = 65536
 # A journal may write a small payload anew when it reads it, and write a number in another way than before.
 _REWRITTEN = 8192
 _CUTS = (8192, 2048, 512, 128)
+
+
+class Joined(str):
+    """A text put together of `parts`, which hold all that it says: known ones need not be looked at again."""
+
+    __slots__ = ("parts",)
+    parts: Sequence[str]
+
+    def __new__(cls, text: str, parts: Sequence[str]) -> Self:
+        """The text as a value of an attribute: it is valid Unicode, and no longer than one may be."""
+        made = super().__new__(cls, text)
+        made.parts = parts
+        return made
 
 
 def cut(text: str, limit: int = LIMIT) -> str:
@@ -43,11 +56,24 @@ def dumped(value: Json) -> str:
     return _write(value)
 
 
+def fits(text: str) -> bool:
+    """Whether an attribute may hold all of `text`."""
+    return len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT
+
+
+def is_valid(text: str) -> bool:
+    """Whether `text` is Unicode, without halves of surrogate pairs."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def fitted(value: Json) -> str:
     """`value` as JSON of at most `LIMIT` bytes that still parses: long texts inside it are cut, then cut shorter."""
     text = dumped(value)
     for limit in _CUTS:
-        if len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT:
+        if fits(text):
             break
 
         text = dumped(_shortened(value, limit))
