@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,26 +17,29 @@ from agentflow.tracing.span import OpenSpan, SpanData
 from agentflow.tracing.values import LIMIT, Joined
 from agentflow.transcript import Transcript
 
-TEXTS = st.one_of(
+TEXTS: st.SearchStrategy[str] = st.one_of(
     st.text(max_size=5),
     st.sampled_from(["me@example.org", "password=hunter22", "4111 1111 1111 1111", "é" * 9000, "x" * 30_000]),
 )
-ITEMS = st.one_of(
-    st.builds(lambda text: {"role": "user", "content": text}, TEXTS),
-    st.builds(lambda text: {"role": "assistant", "content": [{"type": "output_text", "text": text}]}, TEXTS),
-    st.builds(lambda text: {"role": text, "content": []}, TEXTS),
-    st.builds(
-        lambda text: {
-            "type": "function_call",
-            "call_id": "c",
-            "name": "n",
-            "arguments": json.dumps({text: text}),
-        },
-        TEXTS | st.just("\ud800"),  # as an escape it can be written
-    ),
-    st.builds(lambda text: {"type": "function_call_output", "call_id": "c", "output": text}, TEXTS),
-    st.builds(lambda text: {"type": "other", text: text}, TEXTS),
+
+
+def made(make: Callable[[str], Any], texts: st.SearchStrategy[str] = TEXTS) -> st.SearchStrategy[Any]:
+    return texts.map(make)
+
+
+def called(text: str) -> dict[str, Any]:
+    """A call whose arguments hold a text, as escapes if it cannot be written otherwise."""
+    return {"type": "function_call", "call_id": "c", "name": "n", "arguments": json.dumps({text: text})}
+
+
+ITEMS: st.SearchStrategy[Any] = st.one_of(
     TEXTS,
+    made(lambda text: {"role": "user", "content": text}),
+    made(lambda text: {"role": "assistant", "content": [{"type": "output_text", "text": text}]}),
+    made(lambda text: {"role": text, "content": []}),
+    made(called, TEXTS | st.just("\ud800")),
+    made(lambda text: {"type": "function_call_output", "call_id": "c", "output": text}),
+    made(lambda text: {"type": "other", text: text}),
 )
 
 
