@@ -118,24 +118,25 @@ def data_of(payload: Payload | None) -> Json:
         return "(a value that is no JSON)"
 
 
-def described(name: str, payload: Payload | None) -> dict[str, Attribute]:
-    """A payload as attributes: `name` where it is small, else its digest and size in bytes."""
+def describe(attributes: dict[str, Attribute], name: str, payload: Payload | None) -> dict[str, Attribute]:
+    """Add a payload to attributes: as `name` where it is small, else its digest and size in bytes."""
     if payload is None:
-        return {}
+        return attributes
 
     try:
         text = written(payload)
     except ValueError:
-        return {name: "(a value that is no JSON)"}
+        text = "(a value that is no JSON)"
 
-    if len(text) <= INLINE and text.isascii():
-        return {name: text}
+    is_small = len(text) <= INLINE and (text.isascii() or len(text.encode(errors="replace")) <= INLINE)
+    if is_small:
+        attributes[name] = text
+        return attributes
 
     raw = text.encode(errors="replace")
-    if len(raw) <= INLINE:
-        return {name: text}
-
-    return {f"{name}.digest": "sha256:" + hashlib.sha256(raw).hexdigest(), f"{name}.size": len(raw)}
+    attributes[f"{name}.digest"] = "sha256:" + hashlib.sha256(raw).hexdigest()
+    attributes[f"{name}.size"] = len(raw)
+    return attributes
 
 
 def attribute(value: Any) -> Attribute:
