@@ -223,14 +223,14 @@ class Redactor:
         None of the `names` may say that a secret stands under it either.
         """
         if self._edition is not (known := edition()):
-            # What was left may hold what was no secret then.
+            # What was left may hold what was no secret then. Who is still looking in another thread adds to the old ones.
             self._left, self._names, self._room, self._edition = set(), {()}, _ROOM, known
 
+        left, shortest = self._left, 0 if self._has_own else _SHORTEST
         if names not in self._names and not self._leaves_names(names):
             return False
 
-        shortest = 0 if self._has_own else _SHORTEST
-        new = [text for text in texts if text not in self._left and len(text) >= shortest]
+        new = [text for text in texts if text not in left and len(text) >= shortest]
         if not new:
             return True
 
@@ -243,27 +243,28 @@ class Redactor:
         if not is_plain and not all(self(text) == text for text in new):
             return False
 
-        self._remember(new, size + _WEIGHT * len(new))
+        size += _WEIGHT * len(new)
+        if size > self._room:
+            left.clear()
+            self._room = _ROOM
+
+        if size <= self._room:
+            left.update(new)
+            self._room -= size
+
         return True
 
     def _leaves_names(self, names: tuple[str, ...]) -> bool:
+        known = self._names
         if any(map(tells, names)) or not self.leaves(names):
             return False
 
         # Most things have the same names as many others.
-        if len(self._names) >= _REMEMBERED:
-            self._names = {()}
+        if len(known) >= _REMEMBERED:
+            known.clear()
 
-        self._names.add(names)
+        known.update({(), names})
         return True
-
-    def _remember(self, texts: Sequence[str], size: int) -> None:
-        if size > self._room:
-            self._left, self._room = set(), _ROOM
-
-        if size <= self._room:
-            self._left.update(texts)
-            self._room -= size
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""
