@@ -115,7 +115,7 @@ _TELLING = (
 )
 _TELLS = re.compile(rf"(?i:(?:{_TELLING})$)")
 _SHORTEST = 6
-_REMEMBERED = 200
+_REMEMBERED, _LONGER = 200, 20_000
 # Texts that are longer together more often hold something, and are then looked at twice.
 _LOOKED = 1000
 # Bytes of texts that are remembered as holding nothing, and what one has beside its letters.
@@ -208,6 +208,8 @@ class Redactor:
         self._has_own = bool(more)
         # Names and ids come again and again.
         self._short = lru_cache(4096)(self._ruled)
+        # What is looked at to see whether it holds something is then told without it.
+        self._longer = lru_cache(64)(self._ruled)
         self._left: set[str] = set()
         self._names: set[tuple[str, ...]] = {()}
         self._room, self._edition = _ROOM, edition()
@@ -215,7 +217,10 @@ class Redactor:
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
         text = without_secrets(text)
-        return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+        if len(text) <= _REMEMBERED:
+            return self._short(text)
+
+        return self._longer(text) if len(text) <= _LONGER else self._ruled(text)
 
     def leaves(self, texts: Iterable[str], names: tuple[str, ...] = ()) -> bool:
         """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again.
