@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rpds import HashTrieMap
-
 from agentflow.engine.graph import Graph, Node
 from agentflow.engine.pending import ROOT
+from agentflow.engine.persistent_map import PersistentMap
 from agentflow.engine.state import Activation, Cell, Frame, State
 from agentflow.exceptions import ProjectError
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
@@ -33,7 +32,7 @@ def migrated(state: State, old: Graph, new: Graph) -> State:
     moves = _moves(state, _move(old, new))
     frames = {id_: _frame(frame, moves[id_]) for id_, frame in state.frames.items()}
     active = {a.id: a._replace(node=_node(moves[a.frame], a)) for a in state.active.values()}
-    return state._replace(frames=HashTrieMap(frames), active=HashTrieMap(active))
+    return state._replace(frames=PersistentMap(frames), active=PersistentMap(active))
 
 
 def _move(old: Graph, new: Graph) -> _Move:
@@ -105,10 +104,10 @@ def _frame(frame: Frame, move: _Move) -> Frame:
     }
     return frame._replace(
         graph=move.graph,
-        cells=HashTrieMap(cells),
-        followed=HashTrieMap(followed),
-        arrived=HashTrieMap(arrived),
-        gone=HashTrieMap({name: count for name, count in visits.items() if name not in names}),
+        cells=PersistentMap(cells),
+        followed=PersistentMap(followed),
+        arrived=PersistentMap(arrived),
+        gone=PersistentMap({name: count for name, count in visits.items() if name not in names}),
     )
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rpds import HashTrieMap
-
 from agentflow.engine.answers import (
     approval_asked,
     approval_given,
@@ -27,6 +25,7 @@ from agentflow.engine.pending import (
     sleep,
     stall,
 )
+from agentflow.engine.persistent_map import PersistentMap
 from agentflow.engine.state import (
     Activation,
     Ask,
@@ -191,7 +190,7 @@ def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
         return state, (Complete(activation, Payload(parts=())),)
 
     first = min(limits.parallel, event.count)
-    progress = Progress(event.count, first, HashTrieMap())
+    progress = Progress(event.count, first, PersistentMap())
     items = [_item(activation, i, state.orders + i) for i in range(first)]
     active = state.active
     for item in items:
