@@ -177,7 +177,7 @@ class _Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event(_Sealed):
-    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run.
+    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run, and is 0 before it is committed.
 
     What dataclasses would write anew for each kind of event is written once here: that costs a fresh process milliseconds.
     """
@@ -575,6 +575,11 @@ def chained(previous: bytes, encoded: bytes, chain: int = 1) -> bytes:
 def linked(previous: bytes, digest: bytes) -> bytes:
     """The hash of an event in chain 2: SHA-256 over the hash of the one before and the digest of its canonical JSON."""
     return hashlib.sha256(previous + digest).digest()
+
+
+def number(event: Event, seq: int) -> None:
+    """Give an event its place in the run, which nobody knows before it is committed."""
+    object.__setattr__(event, "seq", seq)
 
 
 def seal(event: Event, digest: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -30,8 +31,11 @@ def migrated(state: State, old: Graph, new: Graph) -> State:
     What is remembered of steps and edges that are gone is dropped.
     """
     moves = _moves(state, _move(old, new))
-    frames = {id_: _frame(frame, moves[id_]) for id_, frame in state.frames.items()}
     active = {a.id: a._replace(node=_node(moves[a.frame], a)) for a in state.active.values()}
+    values = Counter(a.frame for a in state.active.values() if a.item is None)
+    frames = {
+        id_: _frame(frame, moves[id_], has_several=values[id_] > 1) for id_, frame in state.frames.items()
+    }
     return state._replace(frames=PersistentMap(frames), active=PersistentMap(active))
 
 
@@ -88,7 +92,7 @@ def _node(move: _Move, activation: Activation) -> Node:
     return node
 
 
-def _frame(frame: Frame, move: _Move) -> Frame:
+def _frame(frame: Frame, move: _Move, *, has_several: bool) -> Frame:
     visits = {
         **dict(frame.gone.items()),
         **{frame.graph.nodes[i].id: c.visits for i, c in frame.cells.items()},
@@ -108,6 +112,8 @@ def _frame(frame: Frame, move: _Move) -> Frame:
         followed=PersistentMap(followed),
         arrived=PersistentMap(arrived),
         gone=PersistentMap({name: count for name, count in visits.items() if name not in names}),
+        # Where several values are under way they stay so, though nothing forks any more.
+        is_forking=move.graph.is_forking or has_several,
     )
 
 

@@ -99,6 +99,8 @@ class Frame(NamedTuple):
     output: Payload | None = None
     # Visits of steps that the run's definition has no more, by id: a step that comes back goes on counting.
     gone: PersistentMap[str, int] = _NOTHING
+    # Whether there may be several values at once in it.
+    is_forking: bool = True
 
 
 class State(NamedTuple):
@@ -131,13 +133,40 @@ def empty() -> State:
 
 def new_frame(id_: str, graph: Graph) -> Frame:
     """A frame that nothing has happened in."""
-    return Frame(id_, graph, _NOTHING, _NOTHING, _NOTHING)
+    return Frame(id_, graph, _NOTHING, _NOTHING, _NOTHING, is_forking=graph.is_forking)
+
+
+def with_visits(
+    frame: Frame, cells: PersistentMap[int, Cell], followed: PersistentMap[int, int], output: Payload | None
+) -> Frame:
+    """The frame with other cells, counts of what was followed, and what came to its end."""
+    return Frame(frame.id, frame.graph, cells, followed, frame.arrived, output, frame.gone, frame.is_forking)
 
 
 def with_active(state: State, active: PersistentMap[str, Activation]) -> State:
     """The state with other open activations."""
     # Spelled out, as `_replace` costs three times as much and this runs for every event.
     return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
+
+
+def begun(activation: Activation, phase: Phase, attempt: int) -> Activation:
+    """An activation in an attempt that has just begun."""
+    return Activation(
+        activation.id,
+        activation.frame,
+        activation.node,
+        activation.input,
+        activation.order,
+        activation.visit,
+        phase,
+        attempt,
+        activation.failures,
+        activation.item,
+        activation.parent,
+        activation.due,
+        activation.questions,
+        activation.doubts,
+    )
 
 
 class Begin(NamedTuple):
