@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
@@ -119,22 +118,19 @@ class Runner(_Roomy):
     origin: str = field(default="", init=False)
     input: Any = field(default=None, init=False)
     history: Sequence[Event] = field(default=(), init=False)
-    files: dict[str, str] = field(default_factory=dict[str, str], init=False)
     state: State = field(default_factory=empty, init=False)
     account: Account = field(init=False)
     ask: Asker | None = field(default=None, init=False)
     ending: tuple[str, ErrorInfo] | None = field(default=None, init=False)
     records: dict[str, Record] = field(default_factory=dict[str, Record], init=False)
-    causes: dict[str, BaseException] = field(default_factory=dict[str, BaseException], init=False)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Any], init=False)
     launch: list[Activation] = field(default_factory=list[Activation], init=False)
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
     seq: int = field(default=0, init=False)
     broken: Exception | None = field(default=None, init=False)
-    _inbox: deque[Event] = field(default_factory=deque[Event], init=False)
+    _inbox: list[Event] = field(default_factory=list[Event], init=False)
     _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict[Any, str], init=False)
     _limits: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
-    _programs: dict[str, Program] = field(default_factory=dict[str, Program], init=False)
     # The driver waits for this; an `asyncio.Event` of each run would be a twentieth of its memory.
     _sleep: asyncio.Future[None] | None = field(default=None, init=False)
     _is_woken: bool = field(default=False, init=False)
@@ -189,6 +185,21 @@ class Runner(_Roomy):
         return StepRecorder(self, activation)
 
     # What most runs do without, and costs them to make.
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The steps that keep files, by the paths of these."""
+        return {}
+
+    @cached_property
+    def causes(self) -> dict[str, BaseException]:
+        """What steps raised, by activation."""
+        return {}
+
+    @cached_property
+    def _programs(self) -> dict[str, Program]:
+        """The programs of sub-workflows, by frame."""
+        return {}
+
     @cached_property
     def people(self) -> People:
         """Who is asked, and what for."""
@@ -464,7 +475,7 @@ class Runner(_Roomy):
         """Let go of the run: its steps that wait for an answer begin anew when it is there."""
         await self._cancel_tasks()
         said = self._inbox
-        self._inbox = deque[Event](event for event in said if isinstance(event, EFFECTS))
+        self._inbox = [event for event in said if isinstance(event, EFFECTS)]
         self.post(RunPaused)
         if answers := [event for event in said if isinstance(event, ANSWERS)]:
             # Somebody answered at the last moment.
@@ -519,19 +530,29 @@ class Runner(_Roomy):
         if self.broken is not None:
             raise self.broken
 
-        batch: list[Event] = []
-        while self._inbox:
-            if self.state.status in CLOSED and not isinstance(self._inbox[0], REOPENING):
-                self._inbox.clear()
-                break
-
-            event = self._inbox.popleft()
-            if not is_late(self.state, type(event), getattr(event, "step", "")):
-                self._fold(event)
-                batch.append(event)
-
-        if batch:
+        if self._inbox and (batch := self._folded()):
             await self._append(batch)
+
+    def _folded(self) -> list[Event]:
+        """Fold what was posted, with what follows from it, but for what comes too late."""
+        batch: list[Event] = []
+        taken = 0
+        try:
+            for event in self._inbox:
+                if self.state.status in CLOSED and not isinstance(event, REOPENING):
+                    taken = len(self._inbox)
+                    break
+
+                taken += 1
+                if not is_late(self.state, type(event), getattr(event, "step", "")):
+                    self._fold(event)
+                    batch.append(event)
+        finally:
+            del self._inbox[:taken]
+            if self._inbox:
+                self._ring()  # a thread posted something after that
+
+        return batch
 
     def _is_closed(self) -> bool:
         return self.state.status in CLOSED
@@ -633,7 +654,7 @@ class Runner(_Roomy):
         await self._cancel_tasks()
         # What a step still said while it was stopped counts as far as it is of effects, not of results.
         happened += [event for event in self._inbox if isinstance(event, EFFECTS)]
-        self._inbox = deque(happened)
+        self._inbox = happened
         self.post(kind, **fields)
         await self.commit()
         if self._stop is None:
