@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any, ClassVar, Literal, cast
 
-from agentflow.exceptions import JournalDamaged, JournalVersion
 from agentflow.secrets import redact, redact_bytes
 from agentflow.spec import Retry
 
@@ -56,6 +54,11 @@ class Payload:
         return self._json
 
     @property
+    def texts(self) -> list[str]:
+        """The value as JSON texts that together say all that it says."""
+        return [self.json.decode(errors="replace")]
+
+    @property
     def data(self) -> Json:
         """The value as plain JSON data."""
         return json.loads(self.json)
@@ -79,7 +82,7 @@ class Payload:
                 raise TypeError(f"a `{type(values).__name__}` is no list")
 
             known = cast("Sequence[Any]", values)
-            self.parts = [Payload(v) if is_object else Payload(raw=_compact_json(v)) for v in known]
+            self.parts = [Payload(v) if is_object else Payload(raw=compact_json(v)) for v in known]
 
         return self.parts
 
@@ -127,13 +130,13 @@ def _to_json() -> Callable[[Any], bytes]:
 _write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
 
-def _compact_json(value: Json) -> bytes:
-    if type(value) is int:  # most fields are whole numbers or text, which need no encoder
-        return b"%d" % value
+# Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
+HALVES = "backslashreplace"
 
-    text = redact(encode_basestring(value) if type(value) is str else _write(value))
-    # Half of a surrogate pair, as in the name of a file that is not UTF-8, is kept as JSON's own escape.
-    return text.encode(errors="backslashreplace")
+
+def compact_json(value: Json) -> bytes:
+    """Plain data as compact JSON without secrets; what JSON does not know becomes text."""
+    return redact(_write(value)).encode(errors=HALVES)
 
 
 _adapters: dict[Any, Any] = {}
@@ -177,7 +180,7 @@ class _Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event(_Sealed):
-    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run.
+    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run, and is 0 before it is committed.
 
     What dataclasses would write anew for each kind of event is written once here: that costs a fresh process milliseconds.
     """
@@ -476,127 +479,11 @@ EVENTS: dict[str, type[Event]] = {
         ArtifactKept,
     )
 }
-_REQUIRED = object()
 
 
-def _plan(kind: type[Event]) -> tuple[bytes, tuple[tuple[str, bytes, Any], ...]]:
-    """How an event of this kind is written: what it begins with, and each field with its key and its default."""
-    known = tuple(
-        (f.name, f',"{f.name}":'.encode(), _REQUIRED if f.default is MISSING else f.default)
-        for f in fields(kind)
-    )
-    return f'{{"type":"{kind.type}"'.encode(), known
-
-
-_PLANS = {kind: _plan(kind) for kind in EVENTS.values()}
-
-
-def opening(type_: str, at: int, seq: int) -> bytes:
-    """What the canonical JSON of an event begins with: a journal that keeps these by themselves need not keep them twice."""
-    return f'{{"type":"{type_}","at":{at},"seq":{seq}'.encode()
-
-
-def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
-    """The event as canonical JSON: fields in the order of the class, those at their default left out.
-
-    `keep` may take the JSON of a payload and give a shorter one that stands for it.
-    """
-    begin, known = _PLANS[type(event)]
-    parts = [begin]
-    for name, key, default in known:
-        value = getattr(event, name)
-        if value is default or (default is not _REQUIRED and (value is None or value == "")):
-            continue
-
-        parts.append(key)
-        if isinstance(value, Payload):
-            parts.append(keep(value.json) if keep is not None else value.json)
-        else:
-            parts.append(_encode_value(value))
-
-    parts.append(b"}")
-    return b"".join(parts)
-
-
-def _encode_value(value: Any) -> bytes:
-    if type(value) is ErrorInfo:
-        value = {name: text for name in ErrorInfo.__slots__ if (text := getattr(value, name))}
-
-    return _compact_json(value)
-
-
-# The fields that hold payloads.
-PAYLOADS = frozenset({"input", "output", "request", "result", "subject"})
-_scan = json.JSONDecoder().raw_decode
-
-
-def decode(raw: bytes, load: Callable[[Json], bytes | None] = lambda _: None) -> Event:
-    """The event that `encode` wrote; raises `JournalDamaged` where it is none.
-
-    `load` gives the JSON of a payload for what `keep` put in its place, or None where it stands there itself.
-    """
-    try:
-        data: dict[str, Any] = {}
-        for name, value, text in _fields_of(raw.decode()):
-            data[name] = Payload(raw=load(value) or text.encode()) if name in PAYLOADS else value
-
-        kind = EVENTS[data.pop("type")]
-        if "error" in data:
-            data["error"] = ErrorInfo(**{"kind": "", "message": "", **data["error"]})
-
-        return kind(**data)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise JournalDamaged(f"an event cannot be read: {error}: {raw[:120]!r}") from None
-
-
-def _fields_of(text: str) -> Iterator[tuple[str, Json, str]]:
-    """The fields of canonical JSON with the text of each, so that a payload stays as it was written, byte for byte."""
-    at = 0
-    while text[at] in "{,":
-        name, colon = _scan(text, at + 1)
-        value, at = _scan(text, colon + 1)
-        yield name, value, text[colon + 1 : at]
-
-    if text[at:] != "}":
-        raise ValueError("it does not end as an event does")
-
-
-def chained(previous: bytes, encoded: bytes, chain: int = 1) -> bytes:
-    """The hash of an event that stands for all up to it, from the hash of the one before and its own canonical JSON.
-
-    Chain 1 hashes the two together. Chain 2 hashes the digest of the JSON, so that the chain can be followed without it.
-    """
-    if chain == 1:
-        return hashlib.sha256(previous + encoded).digest()
-
-    return linked(previous, hashlib.sha256(encoded).digest())
-
-
-def linked(previous: bytes, digest: bytes) -> bytes:
-    """The hash of an event in chain 2: SHA-256 over the hash of the one before and the digest of its canonical JSON."""
-    return hashlib.sha256(previous + digest).digest()
-
-
-def seal(event: Event, digest: bytes) -> None:
-    """Note the digest of an event's JSON as it was written: what is written anew may hide more, and differ."""
-    object.__setattr__(event, "_digest", digest)
-
-
-def seal_of(event: Event) -> bytes:
-    """The digest that was noted; empty where none was."""
-    return getattr(event, "_digest", b"")
-
-
-def chain_of(first: Event) -> int:
-    """How the hashes of a run are chained that begins with this event; raises `JournalVersion` for a way not known."""
-    chain = first.chain if isinstance(first, RunStarted) else 1
-    if chain not in (1, CHAIN):
-        raise JournalVersion(
-            f"the hashes of this run are chained in way {chain}; this agentflow knows up to {CHAIN}",
-            hint="upgrade agentflow",
-        )
-
-    return chain
+def number(event: Event, seq: int) -> None:
+    """Give an event its place in the run, which nobody knows before it is committed."""
+    object.__setattr__(event, "seq", seq)
 
 
 def retry_wait(policy: Retry, failures: int, chance: float) -> int:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote_plus
 
 from agentflow.exceptions import ProjectError
-from agentflow.secrets import has_secrets
+from agentflow.secrets import edition
 from agentflow.secrets import redact as without_secrets
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -115,9 +115,11 @@ _TELLING = (
 )
 _TELLS = re.compile(rf"(?i:(?:{_TELLING})$)")
 _SHORTEST = 6
-_REMEMBERED = 200
+_REMEMBERED, _LONGER = 200, 20_000
 # Texts that are longer together more often hold something, and are then looked at twice.
 _LOOKED = 1000
+# Bytes of texts that are remembered as holding nothing, and what one has beside its letters.
+_ROOM, _WEIGHT = 2_000_000, 100
 _PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 RULES: tuple[Rule, ...] = (
     # A block that was cut off is taken out to where it ends.
@@ -206,19 +208,68 @@ class Redactor:
         self._has_own = bool(more)
         # Names and ids come again and again.
         self._short = lru_cache(4096)(self._ruled)
+        # What is looked at to see whether it holds something is then told without it.
+        self._longer = lru_cache(64)(self._ruled)
+        self._left: set[str] = set()
+        self._names: set[tuple[str, ...]] = {()}
+        self._room, self._edition = _ROOM, edition()
 
     def __call__(self, text: str) -> str:
         """`text` without it; JSON stays JSON."""
         text = without_secrets(text)
-        return self._short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+        if len(text) <= _REMEMBERED:
+            return self._short(text)
 
-    def leaves(self, texts: Sequence[str]) -> bool:
-        """Whether nothing is to be taken out of any of these, told by one look at all; False where each has to be looked at."""
-        if self._has_own or has_secrets() or sum(map(len, texts)) > _LOOKED:
+        return self._longer(text) if len(text) <= _LONGER else self._ruled(text)
+
+    def leaves(self, texts: Iterable[str], names: tuple[str, ...] = ()) -> bool:
+        """Whether nothing is to be taken out of any of these; a text that was left once is not looked at again.
+
+        None of the `names` may say that a secret stands under it either.
+        """
+        if self._edition is not (known := edition()):
+            # What was left may hold what was no secret then. Who is still looking in another thread adds to the old ones.
+            self._left, self._names, self._room, self._edition = set(), {()}, _ROOM, known
+
+        left, shortest = self._left, 0 if self._has_own else _SHORTEST
+        if names not in self._names and not self._leaves_names(names):
             return False
 
-        # What a rule is known by stands in one text, and a new line between two makes none.
-        return not _may_match("\n".join(texts))
+        new = [text for text in texts if text not in left and len(text) >= shortest]
+        if not new:
+            return True
+
+        size = sum(map(len, new))
+        # Most texts hold nothing, which one look at all tells: what a rule is known by stands in one text, and a new line
+        # between two makes none.
+        is_plain = (
+            size <= _LOOKED and not self._has_own and self._edition is None and not _may_match("\n".join(new))
+        )
+        if not is_plain and not all(self(text) == text for text in new):
+            return False
+
+        size += _WEIGHT * len(new)
+        if size > self._room:
+            left.clear()
+            self._room = _ROOM
+
+        if size <= self._room:
+            left.update(new)
+            self._room -= size
+
+        return True
+
+    def _leaves_names(self, names: tuple[str, ...]) -> bool:
+        known = self._names
+        if any(map(tells, names)) or not self.leaves(names):
+            return False
+
+        # Most things have the same names as many others.
+        if len(known) >= _REMEMBERED:
+            known.clear()
+
+        known.update({(), names})
+        return True
 
     def _ruled(self, text: str) -> str:
         """`text` without what rules match; what is known by value changes, so it is no part of this."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentflow.app import Decision, Pending, Replayed, Result, Settings, replay_events, run
-from agentflow.events import Event, Payload, RunStarted, StepStarted, decode
+from agentflow.encoding import decode
+from agentflow.events import Event, Payload, RunStarted, StepStarted
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Delivered, Journal, Lease, Pruned, Request, RunRow, Trail
 from agentflow.journal.memory import MemoryJournal

@@ -126,6 +126,11 @@ class Transcribed(Payload):
     def json(self) -> bytes:
         return self._head + b",".join(self._items[: self._count]) + self._tail
 
+    @property
+    def texts(self) -> list[str]:
+        parts = [self._head + self._tail, *self._items[: self._count]]
+        return [part.decode(errors="replace") for part in parts]
+
     def value(self, type_: Any) -> Any:
         return adapter(type_).validate_json(self.json)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from agentflow.app.replaying import Replayed, replay_program
+from agentflow.encoding import decode, encode
 from agentflow.engine import attempt
 from agentflow.engine.notices import Delta
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State
-from agentflow.events import Event, RunStarted, decode, encode
+from agentflow.events import Event, RunStarted
 
 # Tests in these folders have their runs replayed; of one test at most so many, as property tests make hundreds.
 FOLDERS = ("app", "cli", "engine", "models", "steps", "tracing", "workflows")

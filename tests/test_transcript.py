@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,8 @@ def test_a_request_is_written_as_if_nothing_was_known_of_it(said: list[list[Any]
         assert request.data == expected.data
         assert request == expected
         assert request.value(dict[str, Any]) == expected.data
+        rest, *parts = map(json.loads, request.texts)
+        assert {**rest, "messages": parts} == expected.data
 
 
 def test_earlier_requests_stay_what_they_were() -> None:

@@ -11,10 +11,11 @@ from agentflow.app.lease import Lease
 from agentflow.app.result import user_name
 from agentflow.app.resuming import OVER, load, refuse_over
 from agentflow.audit.heads import Head, Heads
+from agentflow.encoding import chain_of
 from agentflow.engine.people import Waiting
 from agentflow.engine.recovery import recover
 from agentflow.engine.runner import Runner
-from agentflow.events import RunCancelled, RunStarted, chain_of
+from agentflow.events import RunCancelled, RunStarted
 from agentflow.exceptions import RunBusy
 from agentflow.journal import Journal
 from agentflow.workflow import Workflow

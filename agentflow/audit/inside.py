@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from agentflow.events import PAYLOADS
+from agentflow.encoding import PAYLOADS
 from agentflow.journal import MARK
 
 

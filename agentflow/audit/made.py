@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from agentflow.audit.comparing import Lost, difference, is_unknown, lost_by
@@ -95,7 +94,7 @@ class Made:
 
 def _difference(made: SpanData, given: SpanData, lost: Lost, *, is_partly: bool) -> str:
     """What is different, of a span that tells all of what was said, or less of it."""
-    plain = replace(made, records=None)
+    plain = made._replace(records=None)
     levels = _LEVELS if semconv.AUDIT_CONTENT not in given.attributes else _LEVELS[:2]
     whys = (difference(told(plain, content=level), given, lost, is_partly=is_partly) for level in levels)
     first = next(whys)

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from agentflow.audit.inside import Inside, read
 from agentflow.audit.verdict import Fault, What
-from agentflow.events import CHAIN, chained, linked
+from agentflow.encoding import chained, linked
+from agentflow.events import CHAIN
 from agentflow.journal import digest_of
 from agentflow.tracing import semconv
 from agentflow.tracing.ids import span_id

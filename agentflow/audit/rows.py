@@ -7,7 +7,8 @@ from typing import cast
 
 from agentflow.audit.inside import Inside, read
 from agentflow.audit.verdict import Fault, Verdict, What, state_of
-from agentflow.events import CHAIN, chained
+from agentflow.encoding import chained
+from agentflow.events import CHAIN
 from agentflow.journal import Kept, Trail
 
 _UNCAUGHT = "without a kept head, it cannot be told whether the whole journal was written anew, or its end cut off together with its count"

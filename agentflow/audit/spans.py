@@ -9,7 +9,8 @@ from agentflow.audit.comparing import UNKNOWN
 from agentflow.audit.made import Made
 from agentflow.audit.pieces import Pieces, chain_faults, chain_of, counted, gathered, head_faults, is_ours
 from agentflow.audit.verdict import Fault, Verdict, first_of, state_of
-from agentflow.events import CHAIN, Event, Json, decode, seal
+from agentflow.encoding import decode, seal
+from agentflow.events import CHAIN, Event, Json
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import MARK
 from agentflow.tracing import semconv

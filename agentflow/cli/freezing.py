@@ -14,7 +14,8 @@ from typing import Any
 from agentflow import app
 from agentflow.cli.definitions import definition_of, events_of, project_here
 from agentflow.cli.output import DONE, err, escape, print_json
-from agentflow.events import Event, RunStarted, encode
+from agentflow.encoding import encode
+from agentflow.events import Event, RunStarted
 from agentflow.exceptions import ProjectError, ReplayDiverged
 from agentflow.testing import path_of
 

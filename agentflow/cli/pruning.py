@@ -15,7 +15,7 @@ from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.listing import Choice
 from agentflow.cli.output import DONE, count, err, out, print_json
 from agentflow.cli.periods import moment, stamp
-from agentflow.events import encode
+from agentflow.encoding import encode
 from agentflow.exceptions import JournalConflict, JournalDamaged, ProjectError
 from agentflow.journal import Journal, Pruned, RunRow
 

@@ -120,7 +120,7 @@ def _document(
 
 def _span_data(span: SpanData) -> dict[str, Any]:
     """A span as JSON; ids as in Jaeger, in hexadecimal, which every reader of JSON can hold."""
-    data: dict[str, Any] = plain(span)
+    data: dict[str, Any] = plain(span._asdict())
     data["trace_id"] = f"{span.trace_id:032x}"
     data["span_id"] = f"{span.span_id:016x}"
     data["parent_id"] = None if span.parent_id is None else f"{span.parent_id:016x}"

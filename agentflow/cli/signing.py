@@ -11,7 +11,7 @@ from agentflow.audit.heads import Head
 from agentflow.audit.keys import make_key
 from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.output import DONE, escape, out, print_json
-from agentflow.events import chain_of
+from agentflow.encoding import chain_of
 from agentflow.exceptions import HeadsUnusable
 
 

@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from agentflow.events import Event, RunFailed, chain_of, chained, encode, linked, seal, seal_of
+from agentflow.encoding import chain_of, chained, encode, linked, seal, seal_of
+from agentflow.events import Event, RunFailed
 from agentflow.journal.owner import is_gone
 
 # Larger payloads are stored once under their digest; below it, a second row costs more than the bytes it saves.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agentflow.events import Event, RunStarted, encode
+from agentflow.encoding import encode
+from agentflow.events import Event, RunStarted
 from agentflow.journal import (
     Delivered,
     Kept,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from agentflow.events import opening
+from agentflow.encoding import opening
 from agentflow.journal import MARK, Kept, Trail, digest_of, listing
 
 _STAND_IN = re.compile(rb'"' + re.escape(MARK).encode() + rb'":"(sha256:[0-9a-f]{64})"')

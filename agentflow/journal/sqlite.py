@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from agentflow.events import Event, RunStarted, chain_of, chained, decode, encode, linked, seal
+from agentflow.encoding import chain_of, chained, decode, encode, linked, seal
+from agentflow.events import Event, RunStarted
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import (
     MARK,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from agentflow.claims import Checked, Record, check
 from agentflow.claims.answers import answers
-from agentflow.events import Event, RunFinished, chain_of, chained, linked, seal_of
+from agentflow.encoding import chain_of, chained, linked, seal_of
+from agentflow.events import Event, RunFinished
 from agentflow.exceptions import ProjectError
 from agentflow.journal import canonical
 from agentflow.reporting import sections

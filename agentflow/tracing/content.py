@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from agentflow.encoding import texts_of
 from agentflow.exceptions import ProjectError
-from agentflow.redaction import Redactor, rules_of, tells
+from agentflow.redaction import Redactor, rules_of
 from agentflow.secrets import has_secrets, redact
 from agentflow.tracing import semconv
 from agentflow.tracing.records import attributes_of
 from agentflow.tracing.span import SpanData, SpanEvent
-from agentflow.tracing.values import Attribute
+from agentflow.tracing.values import Attribute, Joined
 
 Level = Literal["none", "digests", "redacted", "full"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -90,59 +91,70 @@ def level_of(text: str, where: str) -> Level:
 def told(span: SpanData, *, content: Capture | bool) -> SpanData:
     """The span as it may be told, its records as attributes. `content` may say simply that all of it may be, or nothing."""
     capture = content if isinstance(content, Capture) else FULL if content else NONE
-    audit: Mapping[str, Attribute] = {}
-    if span.records is not None:
-        audit = attributes_of(span.records, content=_for_records(capture))
-
     is_as_it_is = capture.level == "full" and not has_secrets()
     if not is_as_it_is and not (capture.level == "redacted" and _is_plain(span, capture.redactor)):
-        return _shown(span, capture, audit)
+        return _shown(span, capture)
 
-    return replace(span, attributes={**span.attributes, **audit}, records=None) if audit else span
+    if span.records is None:
+        return span
+
+    audit = attributes_of(span.records, content=_all)
+    return span._replace(attributes={**span.attributes, **audit}, records=None)
 
 
 def _is_plain(span: SpanData, redactor: Redactor) -> bool:
-    """Whether there is nothing to take out of a span: most have nothing, and are looked at once, not text by text."""
-    if span.events:
-        return False
+    """Whether there is nothing to take out of a span and its events: most have nothing, and are looked at once, not text by text."""
+    names, texts = tuple(span.attributes), [span.name, span.error, *_texts(span.attributes)]
+    for event in span.events:
+        names += tuple(event.attributes)
+        texts += [event.name, *_texts(event.attributes)]
 
-    texts = [span.name, span.error]
-    for name, value in span.attributes.items():
-        if tells(name):
-            return False
+    for record in span.records or ():
+        texts += texts_of(record.event)
 
-        texts.append(name)
-        if isinstance(value, str):
+    return redactor.leaves(texts, names)
+
+
+def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
+    texts: list[str] = []
+    for value in attributes.values():
+        if type(value) is str:
             texts.append(value)
-        elif isinstance(value, tuple):
+        elif type(value) is tuple:
             texts += value
+        elif isinstance(value, Joined):
+            texts += value.parts
 
-    return redactor.leaves(texts)
+    return texts
+
+
+def _all(raws: Sequence[bytes]) -> bool:
+    del raws
+    return True
 
 
 def _for_records(capture: Capture) -> Callable[[Sequence[bytes]], bool] | None:
     """Whether JSON of events may be told: if there is nothing to take out of any, as it is told whole or not at all."""
     match capture.level:
         case "full":
-            return lambda _: True
+            return lambda raws: all(redact(raw.decode(errors="replace")).encode() == raw for raw in raws)
         case "redacted":
-            return lambda raws: _is_clean([raw.decode(errors="replace") for raw in raws], capture.redactor)
+            return lambda raws: capture.redactor.leaves([raw.decode(errors="replace") for raw in raws])
         case _:
             return None
 
 
-def _is_clean(texts: Sequence[str], redactor: Redactor) -> bool:
-    return redactor.leaves(texts) or all(redactor(text) == text for text in texts)
+def _shown(span: SpanData, capture: Capture) -> SpanData:
+    audit: Mapping[str, Attribute] = {}
+    if span.records is not None:
+        audit = attributes_of(span.records, content=_for_records(capture))
 
-
-def _shown(span: SpanData, capture: Capture, audit: Mapping[str, Attribute]) -> SpanData:
     clean: Callable[[str], str] = redact if capture.level == "full" else capture.redactor
     error = span.error
     if capture.level in ("none", "digests") and error:
         error = str(span.attributes.get(semconv.ERROR_TYPE, ""))
 
-    return replace(
-        span,
+    return span._replace(
         name=clean(span.name),
         error=clean(error),
         attributes={**_told(span.attributes, capture, clean), **audit},

@@ -30,6 +30,7 @@ BATCH = 96
 BATCH_BYTES = 2_000_000
 # So many spans wait for a collector that is down; what is more is in the journal, and is sent from there.
 KEPT = 4096
+_GATHERING = 0.05  # seconds for which events are let come together before spans are made of them
 _IDLE = 1.0  # seconds after which what has come together is sent
 _FIRST, _LONGEST = (
     0.5,
@@ -56,6 +57,9 @@ class _Flush:
     done: threading.Event
 
 
+_Item = Event | Sequence[SpanData] | _Flush | None
+
+
 class Exporter:
     """An observer that sends the spans of a run as they end. It never raises into the run, nor makes it wait.
 
@@ -74,7 +78,8 @@ class Exporter:
     ) -> None:
         self.collector, self._content, self._since = collector, content, since
         self._environ = dict(os.environ if environ is None else environ)
-        self._queue: SimpleQueue[Event | Sequence[SpanData] | _Flush | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_loaded = threading.Event()
         self._wire: Wire | None = None
@@ -123,10 +128,13 @@ class Exporter:
     def close(self) -> None:
         """Let the thread end once it has done what it was given."""
         if self._thread is not None:
-            self._queue.put(None)
+            self._put(None)
 
-    def _put(self, item: Event | Sequence[SpanData] | _Flush) -> None:
+    def _put(self, item: _Item) -> None:
         self._queue.put(item)
+        if not isinstance(item, Event):
+            self._hurry.set()
+
         self._start()
 
     def _start(self) -> None:
@@ -139,34 +147,65 @@ class Exporter:
         self._open()
         self._is_loaded.set()
         while True:
-            try:
-                item = self._queue.get(timeout=_IDLE if self._pending else None)
-            except Empty:
-                self._deliver()
-                continue
+            events: list[Event] = []
+            for item in self._came():
+                if isinstance(item, Event):
+                    events.append(item)
+                    continue
 
-            if item is None:
-                return
+                self._take(events)
+                events = []
+                if item is None:
+                    return
 
-            if isinstance(item, _Flush):
-                self._finish(item)
-            else:
-                self._take(item)
+                if isinstance(item, _Flush):
+                    self._finish(item)
+                else:
+                    self._tell([(0, span) for span in item])
 
-    def _take(self, item: Event | Sequence[SpanData]) -> None:
+            self._take(events)
+
+    def _came(self) -> list[_Item]:
+        """What there is to do now; where nothing comes for a while, what has come together is sent."""
         try:
-            spans = self._fold(item) if isinstance(item, Event) else item
-            number = item.seq if isinstance(item, Event) else 0
-            self._pending.extend((number, told(span, content=self._content)) for span in spans)
-        except Exception as error:  # noqa: BLE001 - a run must not end for its spans' sake
-            self._unmade = f"a span could not be made: {type(error).__name__}: {error}"
-            self._leave(item.seq if isinstance(item, Event) else 0)
-
-        if isinstance(item, Event):
-            self._folded = max(self._folded, item.seq)
-
-        if len(self._pending) >= BATCH:
+            items = [self._queue.get(timeout=_IDLE if self._pending else None)]
+        except Empty:
             self._deliver()
+            return []
+
+        # Events come by ones and twos: together they cost half, as they are then not turned to between steps.
+        self._hurry.wait(_GATHERING)
+        self._hurry.clear()
+        with suppress(Empty):
+            while True:
+                items.append(self._queue.get_nowait())
+
+        return items
+
+    def _take(self, events: Sequence[Event]) -> None:
+        ended: list[tuple[int, SpanData]] = []
+        for event in events:
+            try:
+                ended += [(event.seq, span) for span in self._fold(event)]
+            except Exception as error:  # noqa: BLE001 - a run must not end for its spans' sake
+                self._fail(error, event.seq)
+
+        self._tell(ended)
+        self._folded = max([self._folded, *(event.seq for event in events)])
+
+    def _tell(self, ended: Sequence[tuple[int, SpanData]]) -> None:
+        for number, span in ended:
+            try:
+                self._pending.append((number, told(span, content=self._content)))
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fail(error, number)
+
+            if len(self._pending) >= BATCH:
+                self._deliver()
+
+    def _fail(self, error: Exception, number: int) -> None:
+        self._unmade = f"a span could not be made: {type(error).__name__}: {error}"
+        self._leave(number)
 
     def _fold(self, event: Event) -> Sequence[SpanData]:
         if isinstance(event, RunStarted):

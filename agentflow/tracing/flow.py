@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from agentflow.events import Json, Payload
 from agentflow.exceptions import ProjectError
+from agentflow.identity import Same
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec, from_data
 from agentflow.tracing.activation import Activation, parse
-
-
-def spec_of(data: Json) -> WorkflowSpec | None:
-    """The spec that an event holds; None where it holds none, or one of a version that is not known."""
-    try:
-        return from_data(data) if data else None
-    except ProjectError:  # its spans are made without inputs and kinds
-        return None
+from agentflow.tracing.steps import Look, look
 
 
 class Graph:
-    """A spec by name: steps, the edges out of each, how many branches a gather joins, and sub-workflows."""
+    """A spec by name: steps and their looks, the edges out of each, how many branches a gather joins, and sub-workflows."""
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.start = spec.start
         self.steps = {step.id: step for step in spec.steps}
+        self.looks = {step.id: look(step.id, step, is_item=False) for step in spec.steps}
+        self.items = {s.id: look(s.id, s, is_item=True) for s in spec.steps if s.map is not None}
         self.outs: dict[str, list[EdgeSpec]] = {step.id: [] for step in spec.steps}
         self.slots: dict[str, int] = {}
         for edge in spec.edges:
@@ -32,7 +29,32 @@ class Graph:
             if edge.slot is not None:
                 self.slots[edge.target] = max(self.slots.get(edge.target, 0), edge.slot + 1)
 
+        # Where most steps lead: to one other, whatever the case.
+        self.next = {
+            id_: outs[0].target
+            for id_, outs in self.outs.items()
+            if len(outs) == 1 and outs[0].on is None and outs[0].slot is None
+        }
         self.children = {s.id: Graph(s.workflow) for s in spec.steps if s.workflow is not None}
+
+
+def graph_of(data: Json) -> Graph | None:
+    """The graph of the spec that an event holds; None where it holds none, or one of a version that is not known.
+
+    Runs of one workflow hold the same object, whose graph is made once.
+    """
+    return _graph_of(Same(data)) if data else None
+
+
+@lru_cache(16)
+def _graph_of(data: Same[Json]) -> Graph | None:
+    try:
+        return Graph(from_data(data.value))
+    except ProjectError:  # its spans are made without inputs and kinds
+        return None
+
+
+NO_GRAPH = Graph(WorkflowSpec(name="", start="", end=""))
 
 
 @dataclass(slots=True)
@@ -60,29 +82,24 @@ class Frame:
 class Flow:
     """Follows a run. Events of a run without a spec, or that do not fit it, lead to no value."""
 
-    def __init__(self, spec: WorkflowSpec, value: Payload) -> None:
-        self._frames = {"": Frame(Graph(spec))}
+    def __init__(self, graph: Graph, value: Payload) -> None:
+        self._frames = {"": Frame(graph)}
         self._given: dict[str, Payload] = {}
         self._results: dict[str, dict[int, Payload]] = {}
-        self._arrive("", spec.start, value)
+        self._arrive("", graph.start, value)
 
-    def migrated(self, spec: WorkflowSpec) -> None:
+    def migrated(self, graph: Graph) -> None:
         """The run follows another definition from here on; what is open is found in it by the ids of steps."""
-        frames = {"": self._frames[""].moved(Graph(spec))}
+        frames = {"": self._frames[""].moved(graph)}
         # What was entered first is around what was entered later.
         for id_, frame in self._frames.items():
             at = parse(id_)
             outer = frames.get(at.frame)
-            graph = outer.graph.children.get(at.node) if id_ and outer is not None else None
-            if graph is not None:
-                frames[id_] = frame.moved(graph)
+            inner = outer.graph.children.get(at.node) if id_ and outer is not None else None
+            if inner is not None:
+                frames[id_] = frame.moved(inner)
 
         self._frames = frames
-
-    def step(self, at: Activation) -> StepSpec | None:
-        """The spec of a step."""
-        frame = self._frames.get(at.frame)
-        return frame.graph.steps.get(at.node) if frame is not None else None
 
     def given(self, at: Activation) -> Payload | None:
         """The input of a step that is not finished."""
@@ -92,18 +109,24 @@ class Flow:
         container = self._given.get(at.container)
         return container.items()[at.item] if container is not None else None
 
-    def started(self, at: Activation) -> None:
-        """A step began: a sub-workflow is entered. Its items enter it where it is mapped."""
-        step, value = self.step(at), self.given(at)
-        if step is None or value is None or step.workflow is None or at.id in self._frames:
-            return
+    def started(self, at: Activation) -> tuple[Look, Payload | None]:
+        """A step began: its look and its input. A sub-workflow is entered; its items enter it where it is mapped."""
+        value, frame = self.given(at), self._frames.get(at.frame)
+        step = frame.graph.steps.get(at.node) if frame is not None else None
+        if frame is None or step is None:
+            return look(at.node, None, is_item=False), value
 
-        if step.map is not None and at.item is None:
-            return
+        if step.workflow is not None and value is not None and at.id not in self._frames:
+            self._enter(at, step, value)
 
-        graph = self._frames[at.frame].graph.children[at.node]
-        self._frames[at.id] = Frame(graph)
-        self._arrive(at.id, graph.start, value)
+        looks = frame.graph.looks if at.item is None else frame.graph.items
+        return looks.get(at.node) or look(at.node, step, is_item=True), value
+
+    def _enter(self, at: Activation, step: StepSpec, value: Payload) -> None:
+        if step.map is None or at.item is not None:
+            graph = self._frames[at.frame].graph.children[at.node]
+            self._frames[at.id] = Frame(graph)
+            self._arrive(at.id, graph.start, value)
 
     def expanded(self, at: Activation) -> None:
         """A map knows how many items it has."""
@@ -136,6 +159,10 @@ class Flow:
 
     def _leave(self, frame_id: str, node: str, output: Payload, case: str | None) -> None:
         frame = self._frames[frame_id]
+        if (target := frame.graph.next.get(node)) is not None:
+            self._arrive(frame_id, target, output)
+            return
+
         outs = [edge for edge in frame.graph.outs.get(node, ()) if edge.on is None or edge.on == case]
         if not outs:
             frame.output = output

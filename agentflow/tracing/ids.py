@@ -12,13 +12,16 @@ def trace_id(run: str) -> int:
 
 def span_id(run: str, *names: str | int) -> int:
     """The 64-bit id of the span of a run that `names` stand for; no names is the root."""
-    text = "\x1f".join(["agentflow", run, *map(str, names)])
+    return _id("\x1f".join(["agentflow", run, *map(str, names)]))
+
+
+def _id(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 def step_span_id(run: str, activation: str, attempt: int) -> int:
-    """The id of the span of one attempt at a step."""
-    return span_id(run, activation, attempt)
+    """The id of the span of one attempt at a step: `span_id` of these, spelled out as each step has one."""
+    return _id(f"agentflow\x1f{run}\x1f{activation}\x1f{attempt}")
 
 
 def operation_span_id(run: str, activation: str, operation: str) -> int:

@@ -6,17 +6,17 @@ between on the nearest that is open, and what belongs to no step on the run's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 
-from agentflow.events import Event, OperationFinished, OperationStarted, RunStarted, StepStarted, chain_of
-from agentflow.journal import digest_of_event, hash_after
+from agentflow.encoding import chain_of, chained, encode, linked, seal_of
+from agentflow.events import Event, OperationStarted, RunStarted, StepStarted
+from agentflow.journal import stand_in
 from agentflow.tracing import semconv
 from agentflow.tracing.span import OpenSpan, Record
 from agentflow.tracing.values import Attribute
-from agentflow.tracing.work import Work
 
 # Each of these opens the span that it stands on.
-OPENING = (RunStarted, StepStarted, OperationStarted)
+OPENING = frozenset({RunStarted, StepStarted, OperationStarted})
 
 
 class Ledger:
@@ -25,17 +25,32 @@ class Ledger:
     def __init__(self) -> None:
         self._chain = 1
         self._record: Record | None = None
+        self._payloads: list[bytes] = []
 
-    def take(self, event: Event, span: OpenSpan | None) -> None:
-        """Follow the chain to the next event of the run, which stands on `span` where there is one already."""
+    def take(self, event: Event) -> None:
+        """Follow the chain to the next event of the run."""
         before = b"" if self._record is None else self._record.hash
         if isinstance(event, RunStarted):
             self._chain, before = chain_of(event), b""
 
-        hash_ = hash_after(before, event, self._chain)
-        digest = digest_of_event(event)
-        self._record = Record(chain=self._chain, seq=event.seq, digest=digest, hash=hash_, event=event)
-        self.put(span)
+        if self._payloads:
+            self._payloads = []
+
+        raw = encode(event, self._apart)
+        digest, known = hashlib.sha256(raw).digest(), seal_of(event)
+        hash_ = chained(before, raw) if self._chain == 1 else linked(before, known or digest)
+        if known and known != digest:
+            # It was written before a secret was known, and is not told again without it: its digest would not fit.
+            raw, digest = b"", known
+
+        self._record = Record(self._chain, event.seq, digest, hash_, event, raw, tuple(self._payloads))
+
+    def _apart(self, raw: bytes) -> bytes:
+        short = stand_in(raw)
+        if short is not raw:
+            self._payloads.append(raw)
+
+        return short
 
     def put(self, span: OpenSpan | None) -> None:
         """Have the last event stand on a span."""
@@ -51,11 +66,3 @@ class Ledger:
             semconv.AUDIT_COUNT: self._record.seq,
             semconv.AUDIT_CHAIN: self._chain,
         }
-
-
-def carrier(event: Event, work: Work, nearest: Callable[[str], OpenSpan | None]) -> OpenSpan | None:
-    """The open span that an event stands on: of the operation or the step that it is about, or `nearest` around it."""
-    if isinstance(event, OperationStarted | OperationFinished) and (span := work.span(event)) is not None:
-        return span
-
-    return nearest("" if event.type.startswith("run.") else getattr(event, "step", ""))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentflow.events import ErrorInfo, Event
 from agentflow.tracing import semconv
-from agentflow.tracing.values import Attribute, cut
+from agentflow.tracing.values import LIMIT, Attribute, cut
 
 Kind = Literal["internal", "client"]
 Status = Literal["unset", "error"]
@@ -33,22 +33,23 @@ class SpanLink:
     attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """An event that a span is made of: its number, the digest of its JSON, and the hash that stands for all up to it.
 
-    `chain` says how the hashes are chained.
+    `chain` says how the hashes are chained. `raw` is the JSON, empty where it cannot be written as it was any more, and
+    `payloads` is that of large payloads, which an event names by digest.
     """
 
     chain: int
     seq: int
     digest: bytes
     hash: bytes
-    event: Event = field(compare=False, repr=False)
+    event: Event
+    raw: bytes
+    payloads: Sequence[bytes] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanData:
+class SpanData(NamedTuple):
     """A finished span. Times are nanoseconds since the epoch; `error` is the short description of its status.
 
     `records` are the events that it is made of; None where nobody keeps account of them. `service` names the process that
@@ -90,34 +91,40 @@ class OpenSpan:
 
     def happened(self, name: str, at: int, attributes: Mapping[str, Attribute]) -> None:
         """Note an event."""
-        self.events.append(SpanEvent(name=name, at=at, attributes=_fit(attributes)))
+        self.events.append(SpanEvent(name=name, at=at, attributes=_fit({**attributes})))
 
     def closed(self, at: int, error: ErrorInfo | None = None) -> SpanData:
-        """The span as it is when it ends at `at`."""
-        attributes, events = dict(self.attributes), tuple(self.events)
+        """The span as it is when it ends at `at`; this one is not changed any more."""
+        attributes, events = self.attributes, tuple(self.events)
         if error is not None:
-            attributes |= _failure(error)
+            # What goes on from here under another span did not fail with it.
+            attributes = attributes | _failure(error)
             events += tuple(_exception(error, at))
 
         return SpanData(
-            name=self.name,
-            kind=self.kind,
-            trace_id=self.trace_id,
-            span_id=self.span_id,
-            parent_id=self.parent_id,
-            start=self.start,
-            end=max(at, self.start),
-            attributes=_bounded(_fit(attributes)),
-            events=events,
-            links=self.links,
-            status="unset" if error is None else "error",
-            error="" if error is None else _short(error),
-            records=None if self.records is None else tuple(self.records),
+            self.name,
+            self.kind,
+            self.trace_id,
+            self.span_id,
+            self.parent_id,
+            self.start,
+            max(at, self.start),
+            _bounded(_fit(attributes)),
+            events,
+            self.links,
+            "unset" if error is None else "error",
+            "" if error is None else _short(error),
+            None if self.records is None else tuple(self.records),
         )
 
 
-def _fit(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    return {name: cut(value) if isinstance(value, str) else value for name, value in attributes.items()}
+def _fit(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+    for name, value in attributes.items():
+        # What `cut` would leave is told at a glance, without a call for each.
+        if type(value) is str and not (len(value) <= LIMIT and value.isascii()):
+            attributes[name] = cut(value)
+
+    return attributes
 
 
 def _bounded(attributes: dict[str, Attribute]) -> dict[str, Attribute]:

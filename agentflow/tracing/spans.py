@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from agentflow.events import (
+    EVENTS,
     ApprovalAsked,
     ApprovalGiven,
     ArtifactKept,
@@ -33,27 +34,29 @@ from agentflow.events import (
     TimerFired,
     TimerSet,
 )
-from agentflow.spec import WorkflowSpec
 from agentflow.steps.approval import DEADLINE
 from agentflow.tracing import questions, runs, semconv, steps
 from agentflow.tracing.activation import parse
-from agentflow.tracing.flow import Flow, spec_of
+from agentflow.tracing.flow import NO_GRAPH, Flow, graph_of
 from agentflow.tracing.ids import operation_span_id, span_id, step_span_id, trace_id
-from agentflow.tracing.ledger import OPENING, Ledger, carrier
+from agentflow.tracing.ledger import OPENING, Ledger
 from agentflow.tracing.messages import said
 from agentflow.tracing.questions import Questions
 from agentflow.tracing.span import OpenSpan as OpenSpan
 from agentflow.tracing.span import SpanData as SpanData
 from agentflow.tracing.span import SpanEvent as SpanEvent
 from agentflow.tracing.span import SpanLink as SpanLink
-from agentflow.tracing.values import Attribute, data_of, described, fitted
+from agentflow.tracing.values import Attribute, data_of, describe, fitted
 from agentflow.tracing.work import CUT_OFF, Work, waiting
 
 Attributes = dict[str, Attribute]
 
 _ROOT = ""
+_DRIVEN = frozenset({RunStarted, RunResumed})
+_OF_OPERATIONS = frozenset({OperationStarted, OperationFinished})
+_OF_RUNS = frozenset(kind for name, kind in EVENTS.items() if name.startswith("run."))
 # What a step that is being stopped may still say before that.
-_LAST_WORDS = (OperationFinished, ArtifactKept)
+_LAST_WORDS = frozenset({OperationFinished, ArtifactKept})
 
 
 def spans_of(
@@ -88,7 +91,7 @@ class SpanFolder:
         self.run_id = run_id
         self._ledger = Ledger() if with_records else None
         self._trace = trace_id(run_id)
-        self._flow = Flow(WorkflowSpec(name="", start="", end=""), Payload())
+        self._flow = Flow(NO_GRAPH, Payload())
         self._steps: dict[str, OpenSpan] = {}
         self._work = Work(run_id)
         self._left: dict[str, OpenSpan] = {}
@@ -100,27 +103,36 @@ class SpanFolder:
 
     def fold(self, event: Event) -> list[SpanData]:
         """The spans that ended with `event`."""
-        spans = self._work.released(event) if not isinstance(event, _LAST_WORDS) else []
-        ledger, opens = self._ledger, isinstance(event, OPENING)
+        kind, ledger = type(event), self._ledger
+        spans = self._work.released(event) if self._work.held and kind not in _LAST_WORDS else []
+        opens = kind in OPENING
         if ledger is not None:
-            ledger.take(event, None if opens else carrier(event, self._work, self._nearest) or self._root())
+            ledger.take(event)
+            if not opens:
+                ledger.put(self._carrier(event) or self._root())
 
-        rule = self._RULES.get(type(event))
+        rule = self._RULES.get(kind)
         if rule is not None:
             spans += rule(self, event)
 
         if ledger is not None and opens:
-            ledger.put(carrier(event, self._work, self._nearest))
+            ledger.put(self._carrier(event))
 
         self._last = event.at
         if self._service:
-            spans = [replace(span, service=self._service) for span in spans]
+            spans = [span._replace(service=self._service) for span in spans]
 
         # What a resumption closes was the work of who drove the run before.
-        if isinstance(event, RunStarted | RunResumed):
-            self._service = event.service
+        if kind in _DRIVEN:
+            self._service = cast("RunStarted", event).service
 
         return spans
+
+    def _carrier(self, event: Any) -> OpenSpan | None:
+        """The open span that an event stands on: of the operation or the step that it is about, or the nearest around it."""
+        kind = type(event)
+        span = self._work.span(event) if kind in _OF_OPERATIONS else None
+        return span or self._nearest(_ROOT if kind in _OF_RUNS else event.step)
 
     def _root(self) -> OpenSpan | None:
         """The run's own span; of one that failed, what it goes on from."""
@@ -133,9 +145,9 @@ class SpanFolder:
         return [span.closed(self._last) for span in marked]
 
     def _run_started(self, event: RunStarted) -> list[SpanData]:
-        spec = spec_of(event.spec)
-        if spec is not None:
-            self._flow = Flow(spec, event.input)
+        graph = graph_of(event.spec)
+        if graph is not None:
+            self._flow = Flow(graph, event.input)
 
         self._steps[_ROOT] = OpenSpan(
             name=f"{semconv.INVOKE_WORKFLOW} {event.workflow}",
@@ -160,9 +172,9 @@ class SpanFolder:
     def _run_migrated(self, event: RunMigrated) -> list[SpanData]:
         """Committed with the resume that follows it, and before that."""
         spans = self._cut_off(self._last)
-        spec = spec_of(event.spec)
-        if spec is not None:
-            self._flow.migrated(spec)
+        graph = graph_of(event.spec)
+        if graph is not None:
+            self._flow.migrated(graph)
 
         root = self._root()
         if root is not None:
@@ -257,23 +269,19 @@ class SpanFolder:
 
     def _step_started(self, event: StepStarted) -> list[SpanData]:
         at = parse(event.step)
-        step, given = self._flow.step(at), self._flow.given(at)
-        self._flow.started(at)
+        look, given = self._flow.started(at)
         # Begun anew without having failed: it was let go until a person had answered.
         before = self._steps.pop(event.step, None)
         self._steps[event.step] = OpenSpan(
-            name=steps.title(at, step),
+            name=look.title,
             trace_id=self._trace,
             span_id=step_span_id(self.run_id, event.step, event.attempt),
             parent_id=self._around(at.outer),
             start=event.at,
             names=(event.step, event.attempt),
-            lasting=steps.goes_on(at, step),
-            attributes={
-                **steps.begun(at, step, event.attempt, self.run_id),
-                **described(semconv.STEP_INPUT, given),
-            },
-            links=self._earlier(event),
+            lasting=look.is_lasting,
+            attributes=describe(steps.begun(at, look, event.attempt, self.run_id), semconv.STEP_INPUT, given),
+            links=self._earlier(event) if event.attempt > 1 or self._doubts else (),
         )
         return [waiting(before, event.at)] if before is not None else []
 
@@ -318,17 +326,15 @@ class SpanFolder:
         if span is None:
             return []
 
-        span.attributes.update(described(semconv.STEP_OUTPUT, output))
+        describe(span.attributes, semconv.STEP_OUTPUT, output)
         if event.case is not None:
             span.attributes[semconv.STEP_CASE] = event.case
 
-        return [*self._left_inside(event, span), span.closed(event.at)]
+        inside = self._left_inside(event) if semconv.WORKFLOW_NAME in span.attributes else ()
+        return [*inside, span.closed(event.at)]
 
-    def _left_inside(self, event: StepFinished, span: OpenSpan) -> list[SpanData]:
+    def _left_inside(self, event: StepFinished) -> list[SpanData]:
         """Close what still goes on in a sub-workflow: the first to reach its end ends it."""
-        if semconv.WORKFLOW_NAME not in span.attributes:
-            return []
-
         inside = [key for key in reversed(self._steps) if key.startswith(f"{event.step}/")]
         return [self._steps.pop(key).closed(event.at, CUT_OFF) for key in inside]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from agentflow.spec import StepSpec
 from agentflow.tracing import semconv
 from agentflow.tracing.activation import Activation
@@ -23,31 +25,39 @@ def invoked(workflow: str, run: str) -> Attributes:
     }
 
 
-def is_map(at: Activation, step: StepSpec | None) -> bool:
-    """Whether this is a map itself, not one of its items."""
-    return step is not None and step.map is not None and at.item is None
+class Look(NamedTuple):
+    """How the span of a step looks, whichever visit it is of: its name, its first attributes, and whether a resumed run goes
+    on with it instead of beginning it again.
+    """
+
+    title: str
+    is_lasting: bool
+    attributes: Attributes
+    workflow: str = ""
 
 
-def goes_on(at: Activation, step: StepSpec | None) -> bool:
-    """Whether a resumed run goes on with this, instead of beginning it again."""
-    return is_map(at, step) or (step is not None and step.kind in _LASTING)
+def look(node: str, step: StepSpec | None, *, is_item: bool) -> Look:
+    """The look of a step, of which nothing but its name may be known."""
+    known: Attributes = {semconv.STEP_ID: node}
+    if step is None:
+        return Look(f"step {node}", is_lasting=False, attributes=known)
+
+    if step.map is not None and not is_item:
+        return Look(f"map {node}", is_lasting=True, attributes={**known, semconv.STEP_KIND: "map"})
+
+    known[semconv.STEP_KIND] = step.kind
+    is_lasting = step.kind in _LASTING
+    if step.workflow is None:
+        return Look(f"step {node}", is_lasting, known)
+
+    name = step.workflow.name
+    return Look(f"{semconv.INVOKE_WORKFLOW} {name}", is_lasting, known, workflow=name)
 
 
-def title(at: Activation, step: StepSpec | None) -> str:
-    """The name of a step's span."""
-    if is_map(at, step):
-        return f"map {at.node}"
-
-    if step is not None and step.workflow is not None:
-        return f"{semconv.INVOKE_WORKFLOW} {step.workflow.name}"
-
-    return f"step {at.node}"
-
-
-def begun(at: Activation, step: StepSpec | None, attempt: int, run: str) -> Attributes:
+def begun(at: Activation, look: Look, attempt: int, run: str) -> Attributes:
     """The attributes that one attempt at a step begins with."""
     attributes: Attributes = {
-        semconv.STEP_ID: at.node,
+        **look.attributes,
         semconv.STEP_ACTIVATION: at.id,
         semconv.STEP_VISIT: at.visit,
         semconv.STEP_ATTEMPT: attempt,
@@ -55,11 +65,4 @@ def begun(at: Activation, step: StepSpec | None, attempt: int, run: str) -> Attr
     if at.item is not None:
         attributes[semconv.STEP_ITEM] = at.item
 
-    if step is None:
-        return attributes
-
-    if is_map(at, step):
-        return {**attributes, semconv.STEP_KIND: "map"}
-
-    named = invoked(step.workflow.name, run) if step.workflow is not None else {}
-    return {**attributes, semconv.STEP_KIND: step.kind, **named}
+    return attributes | invoked(look.workflow, run) if look.workflow else attributes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Self, cast
 
 from agentflow.events import Json, Payload
 
@@ -18,6 +19,19 @@ LIMIT = 65536
 # A journal may write a small payload anew when it reads it, and write a number in another way than before.
 _REWRITTEN = 8192
 _CUTS = (8192, 2048, 512, 128)
+
+
+class Joined(str):
+    """A text put together of `parts`, which hold all that it says: known ones need not be looked at again."""
+
+    __slots__ = ("parts",)
+    parts: Sequence[str]
+
+    def __new__(cls, text: str, parts: Sequence[str]) -> Self:
+        """The text as a value of an attribute: it is valid Unicode, and no longer than one may be."""
+        made = super().__new__(cls, text)
+        made.parts = parts
+        return made
 
 
 def cut(text: str, limit: int = LIMIT) -> str:
@@ -42,11 +56,24 @@ def dumped(value: Json) -> str:
     return _write(value)
 
 
+def fits(text: str) -> bool:
+    """Whether an attribute may hold all of `text`."""
+    return len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT
+
+
+def is_valid(text: str) -> bool:
+    """Whether `text` is Unicode, without halves of surrogate pairs."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def fitted(value: Json) -> str:
     """`value` as JSON of at most `LIMIT` bytes that still parses: long texts inside it are cut, then cut shorter."""
     text = dumped(value)
     for limit in _CUTS:
-        if len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT:
+        if fits(text):
             break
 
         text = dumped(_shortened(value, limit))
@@ -70,8 +97,14 @@ def _shortened(value: Json, limit: int) -> Json:
 def written(payload: Payload) -> str:
     """A payload as JSON text, the same before and after it was in a journal."""
     raw = payload.json
+    return _rewritten(raw) if len(raw) <= _REWRITTEN else raw.decode(errors="replace")
+
+
+@lru_cache(64)
+def _rewritten(raw: bytes) -> str:
+    # What one step gives is what the next one is given.
     text = raw.decode(errors="replace")
-    return dumped(json.loads(text)) if len(raw) <= _REWRITTEN else text
+    return text if text.isdecimal() and text.isascii() else dumped(json.loads(text))
 
 
 def data_of(payload: Payload | None) -> Json:
@@ -85,21 +118,25 @@ def data_of(payload: Payload | None) -> Json:
         return "(a value that is no JSON)"
 
 
-def described(name: str, payload: Payload | None) -> dict[str, Attribute]:
-    """A payload as attributes: `name` where it is small, else its digest and size in bytes."""
+def describe(attributes: dict[str, Attribute], name: str, payload: Payload | None) -> dict[str, Attribute]:
+    """Add a payload to attributes: as `name` where it is small, else its digest and size in bytes."""
     if payload is None:
-        return {}
+        return attributes
 
     try:
         text = written(payload)
     except ValueError:
-        return {name: "(a value that is no JSON)"}
+        text = "(a value that is no JSON)"
+
+    is_small = len(text) <= INLINE and (text.isascii() or len(text.encode(errors="replace")) <= INLINE)
+    if is_small:
+        attributes[name] = text
+        return attributes
 
     raw = text.encode(errors="replace")
-    if len(raw) <= INLINE:
-        return {name: text}
-
-    return {f"{name}.digest": "sha256:" + hashlib.sha256(raw).hexdigest(), f"{name}.size": len(raw)}
+    attributes[f"{name}.digest"] = "sha256:" + hashlib.sha256(raw).hexdigest()
+    attributes[f"{name}.size"] = len(raw)
+    return attributes
 
 
 def attribute(value: Any) -> Attribute:

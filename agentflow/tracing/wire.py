@@ -9,18 +9,19 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agentflow.tracing.collector import Collector, resource_of
 from agentflow.tracing.document import document
-from agentflow.tracing.span import SpanData
+from agentflow.tracing.span import SpanData, SpanLink
 from agentflow.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext
+    from opentelemetry.trace import Link, SpanContext
 
 # Answers that ask to come back, as OTLP says; and those that say of a request that it is wrong, not who sends it.
 _AGAIN = (429, 502, 503, 504)
@@ -71,6 +72,10 @@ class Wire:
             self._session.cert = pair if collector.client_key else collector.client_certificate
 
         self._resources: dict[tuple[int, str], Resource] = {}
+
+    @cached_property
+    def _read(self) -> Reader:
+        return Reader()
 
     @property
     def _is_json(self) -> bool:
@@ -132,7 +137,7 @@ class Wire:
     def _protobuf(self, spans: Sequence[SpanData]) -> bytes:
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-        made = [readable(span, self._resource(span)) for span in spans]
+        made = [self._read(span, self._resource(span)) for span in spans]
         encode: Callable[..., Any] = encode_spans
         raw: bytes = encode(made).SerializeToString()
         return raw
@@ -147,29 +152,46 @@ class Wire:
         return self._resources[key]
 
 
-def readable(span: SpanData, resource: Resource) -> ReadableSpan:
-    """A span as OpenTelemetry's encoder takes it. No limits apply to it, so nothing that names it is dropped."""
-    from opentelemetry.sdk.trace import Event as OtelEvent
-    from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-    from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+class Reader:
+    """Makes of spans what OpenTelemetry's encoder and exporters take. No limits apply to them, so nothing that names one is dropped."""
 
-    failed = Status(StatusCode.ERROR, span.error)
-    links = [Link(context_of(span.trace_id, link.span_id), link.attributes) for link in span.links]
-    return ReadableSpan(
-        name=span.name,
-        context=context_of(span.trace_id, span.span_id),
-        parent=context_of(span.trace_id, span.parent_id) if span.parent_id is not None else None,
-        resource=resource,
-        attributes=span.attributes,
-        events=[OtelEvent(event.name, event.attributes, event.at) for event in span.events],
-        links=links,
-        kind=SpanKind.CLIENT if span.kind == "client" else SpanKind.INTERNAL,
-        status=failed if span.status == "error" else Status(StatusCode.UNSET),
-        start_time=span.start,
-        end_time=span.end,
-        instrumentation_scope=InstrumentationScope("agentflow", VERSION),
-    )
+    def __init__(self) -> None:
+        from opentelemetry.sdk.trace import Event as OtelEvent
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+        from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+        self._span, self._event, self._link = ReadableSpan, OtelEvent, Link
+        self._kinds = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
+        self._failed = partial(Status, StatusCode.ERROR)
+        self._unset = Status(StatusCode.UNSET)
+        self._scope = InstrumentationScope("agentflow", VERSION)
+        # As `context_of`, for which nothing has to be looked up any more.
+        self._context = partial(SpanContext, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        # What many spans are under.
+        self._parent = lru_cache(64)(self._context)
+
+    def __call__(self, span: SpanData, resource: Resource) -> ReadableSpan:
+        """The span as OpenTelemetry's own."""
+        trace, parent = span.trace_id, span.parent_id
+        return self._span(
+            name=span.name,
+            context=self._context(trace, span.span_id),
+            parent=self._parent(trace, parent) if parent is not None else None,
+            resource=resource,
+            attributes=span.attributes,
+            events=[self._event(e.name, e.attributes, e.at) for e in span.events] if span.events else (),
+            links=[self._linked(trace, link) for link in span.links] if span.links else (),
+            kind=self._kinds[span.kind],
+            status=self._failed(span.error) if span.status == "error" else self._unset,
+            start_time=span.start,
+            end_time=span.end,
+            instrumentation_scope=self._scope,
+        )
+
+    def _linked(self, trace: int, link: SpanLink) -> Link:
+        context = self._context(trace if link.trace_id is None else link.trace_id, link.span_id)
+        return self._link(context, link.attributes)
 
 
 def context_of(trace: int, span: int) -> SpanContext:

@@ -26,12 +26,13 @@ class Work:
         self._trace = trace_id(run_id)
         self._open: dict[tuple[str, str], OpenSpan] = {}
         self._parents: dict[tuple[str, str], str] = {}
-        self._held: list[tuple[OpenSpan, OperationFinished]] = []
+        # What ended, and the next event tells why.
+        self.held: list[tuple[OpenSpan, OperationFinished]] = []
         self.totals: dict[str, float] = {}
 
     def open(self) -> list[OpenSpan]:
         """The spans that were not given yet."""
-        return [*(span for span, _ in self._held), *reversed(self._open.values())]
+        return [*(span for span, _ in self.held), *reversed(self._open.values())]
 
     def span(self, event: OperationStarted | OperationFinished) -> OpenSpan | None:
         """The open span of an operation."""
@@ -89,7 +90,7 @@ class Work:
             self._charge(event, parent)
 
         if event.error is not None and event.error.kind in _LET_GO:
-            self._held.append((span, event))
+            self.held.append((span, event))
             return []
 
         return [span.closed(event.at, event.error)]
@@ -120,7 +121,7 @@ class Work:
 
     def released(self, event: Event) -> list[SpanData]:
         """The operations of steps that were let go, now that `event` tells why: for a person to be asked, or not."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         spans: list[SpanData] = []
         for span, ended in held:
             begins_anew = isinstance(event, StepStarted) and event.step == ended.step

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agentflow import Budget, Flow, MemoryJournal, Settings, Workflow, each, run
-from agentflow.events import RunStarted, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import RunStarted
 from agentflow.tracing.spans import spans_of
 from tests.definition.sound import spread, total, two
 

@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 
 from agentflow import Context, MemoryJournal, Secret, Settings, Workflow, step, tool
 from agentflow.app import replay, replay_events, resume, run
+from agentflow.encoding import decode, encode
 from agentflow.engine import attempt
-from agentflow.events import (
-    ErrorInfo,
-    Event,
-    OperationFinished,
-    OperationStarted,
-    Payload,
-    decode,
-    encode,
-)
+from agentflow.events import ErrorInfo, Event, OperationFinished, OperationStarted, Payload
 from agentflow.exceptions import ReplayDiverged, UnknownName
 from agentflow.testing import Ended, assert_replays, run_to_end
 from agentflow.tools import call

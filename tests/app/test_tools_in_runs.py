@@ -30,7 +30,8 @@ from agentflow import (
     tool,
 )
 from agentflow import limits as limits_module
-from agentflow.events import OperationFinished, encode
+from agentflow.encoding import encode
+from agentflow.events import OperationFinished
 from agentflow.exceptions import NetworkUnavailable, RateLimited, ToolError, ToolTimeout
 from agentflow.tools import call
 

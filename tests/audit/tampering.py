@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from agentflow.events import chained
+from agentflow.encoding import chained
 from agentflow.journal import Kept, Trail
 from tests.audit.trails import spans_in_document
 

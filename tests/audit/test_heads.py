@@ -20,7 +20,7 @@ from agentflow.audit.rows import hashes_in, verify_rows
 from agentflow.audit.spans import hashes_in as hashes_of_spans
 from agentflow.audit.spans import verify_spans
 from agentflow.audit.verdict import Verdict
-from agentflow.events import chained
+from agentflow.encoding import chained
 from agentflow.exceptions import HeadsUnusable
 from agentflow.journal import Trail
 from agentflow.tracing.received import spans_in

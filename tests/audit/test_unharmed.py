@@ -27,7 +27,8 @@ from agentflow import (
 )
 from agentflow.audit.rows import verify_rows
 from agentflow.audit.spans import verify_spans
-from agentflow.events import Event, decode
+from agentflow.encoding import decode
+from agentflow.events import Event
 from agentflow.journal import canonical, digest_of_event
 from agentflow.tracing.received import spans_in
 from agentflow.tracing.spans import spans_of
@@ -185,6 +186,7 @@ def test_what_was_written_before_a_secret_was_known_is_not_told_again(
     for event in events:
         digest_of_event(event)
 
+    head = trail_of(trails()["failed"]).head.hex()
     monkeypatch.setattr(secrets, "_known", {})
     monkeypatch.setattr(secrets, "_pattern", None)
     monkeypatch.setenv("WORD", "cannot be worked on")
@@ -195,7 +197,7 @@ def test_what_was_written_before_a_secret_was_known_is_not_told_again(
     assert "cannot be worked on" not in str(document)
     assert (verdict.state, verdict.fault) == ("incomplete", None)
     assert "their order is proven" in verdict.gaps[0]
-    assert verdict.head == trail_of(trails()["failed"]).head.hex()
+    assert verdict.head == head
 
 
 @pytest.mark.parametrize(("file", "recorded"), RUNS.items(), ids=RUNS)

@@ -21,16 +21,8 @@ from typing import Any
 from agentflow import MemoryJournal, Settings, SqliteJournal, run
 from agentflow.audit.rows import verify_rows
 from agentflow.audit.spans import verify_spans
-from agentflow.events import (
-    Event,
-    OperationFinished,
-    OperationStarted,
-    Payload,
-    chained,
-    decode,
-    encode,
-    linked,
-)
+from agentflow.encoding import chained, decode, encode, linked
+from agentflow.events import Event, OperationFinished, OperationStarted, Payload
 from agentflow.journal import Trail, canonical
 from agentflow.tracing.content import told
 from agentflow.tracing.document import otlp_json

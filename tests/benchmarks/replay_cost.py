@@ -17,7 +17,8 @@ from typing import Any
 
 from agentflow import Context, MemoryJournal, Settings, Workflow, each, run, step, tool
 from agentflow.app import replay_events
-from agentflow.events import Event, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import Event
 from agentflow.tools import call
 
 SAMPLES = 15

@@ -164,15 +164,13 @@ async def w9_spans(size: int, folder: Path) -> Case:
     settings = Settings(observers=(watching,))
 
     async def once() -> Any:
-        return await run(workflow, 0, settings=settings)
-
-    async def before() -> None:
         watching.kept.clear()
+        return await run(workflow, 0, settings=settings)
 
     def check(came: int) -> None:
         assert (came, len(watching.kept.get_finished_spans())) == (size, size + 1)
 
-    return Case(run=once, units=size, check=check, before=before, inner=1)
+    return Case(run=once, units=size, check=check)
 
 
 async def w9_none(size: int, folder: Path) -> Case:

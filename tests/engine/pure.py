@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentflow.app import compile_workflow
+from agentflow.encoding import decode, encode
 from agentflow.engine.graph import Program
 from agentflow.engine.reduce import reduce
 from agentflow.engine.state import (
@@ -45,8 +46,6 @@ from agentflow.events import (
     StepStarted,
     TimerFired,
     TimerSet,
-    decode,
-    encode,
 )
 from agentflow.path import MapStep
 from agentflow.steps.approval import Rejected

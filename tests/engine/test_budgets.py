@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from agentflow import Budget, MemoryJournal, Retry, Settings, Workflow, each, resume, run, step
 from agentflow.context import Demand, Operation, Outcome, current, effect
+from agentflow.encoding import decode, encode
 from agentflow.engine.budget import Account
 from agentflow.engine.state import where_of
-from agentflow.events import OperationFinished, OperationStarted, RunResumed, decode, encode
+from agentflow.events import OperationFinished, OperationStarted, RunResumed
 from agentflow.exceptions import BudgetExhausted, ProjectError, UnknownName
 from agentflow.path import Step
 from agentflow.testing import run_to_end

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agentflow import Context, Decision, MemoryJournal, Settings, Workflow, resume, run, tool
 from agentflow.app import compile_workflow
 from agentflow.context import current
+from agentflow.encoding import decode, encode
 from agentflow.engine.reduce import reduce
 from agentflow.engine.state import State, empty
 from agentflow.events import (
@@ -22,8 +23,6 @@ from agentflow.events import (
     OperationStarted,
     StepFinished,
     StepStarted,
-    decode,
-    encode,
 )
 from agentflow.tools import call
 from tests.engine.random_workflows import workflows

@@ -24,6 +24,7 @@ from agentflow import (
     tool,
 )
 from agentflow.context import current
+from agentflow.encoding import decode, encode
 from agentflow.events import (
     ApprovalAsked,
     Event,
@@ -32,8 +33,6 @@ from agentflow.events import (
     OperationStarted,
     StepFailed,
     StepStarted,
-    decode,
-    encode,
 )
 from agentflow.testing import run_to_end
 from agentflow.tools import call

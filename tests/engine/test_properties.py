@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from agentflow import MemoryJournal, Workflow
 from agentflow.app import compile_workflow
+from agentflow.encoding import decode, encode
 from agentflow.engine.reduce import reduce
 from agentflow.engine.runner import Runner
 from agentflow.engine.state import State, empty
-from agentflow.events import Event, Payload, StepFinished, decode, encode
+from agentflow.events import Event, Payload, StepFinished
 from agentflow.spec import from_data, to_data
 from agentflow.testing import run_to_end
 from tests.engine.driving import approve_all, take_up

@@ -21,13 +21,9 @@ from agentflow import (
     step,
 )
 from agentflow.app import compile_workflow
+from agentflow.encoding import decode, encode
 from agentflow.engine.runner import Runner
-from agentflow.events import (
-    Event,
-    StepFinished,
-    decode,
-    encode,
-)
+from agentflow.events import Event, StepFinished
 from agentflow.testing import run_to_end
 from tests.definition.sound import (
     SOUND,

@@ -11,18 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from agentflow.events import (
-    EVENTS,
-    ErrorInfo,
-    Payload,
-    RunFailed,
-    RunFinished,
-    StepFinished,
-    TimerSet,
-    chained,
-    decode,
-    encode,
-)
+from agentflow.encoding import chained, decode, encode
+from agentflow.events import EVENTS, ErrorInfo, Payload, RunFailed, RunFinished, StepFinished, TimerSet
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import canonical, stand_in
 from tests.definition.sound import Again, Big

@@ -17,6 +17,7 @@ import pytest
 
 from agentflow import SqliteJournal
 from agentflow.audit.rows import verify_rows
+from agentflow.encoding import chained, encode, opening
 from agentflow.events import (
     CHAIN,
     ApprovalAsked,
@@ -26,9 +27,6 @@ from agentflow.events import (
     RunFailed,
     RunFinished,
     RunResumed,
-    chained,
-    encode,
-    opening,
 )
 from agentflow.exceptions import JournalDamaged, JournalError, JournalVersion
 from agentflow.journal import Delivered, canonical, schema

@@ -10,7 +10,8 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 
 from agentflow import Agent, Workflow, tool
 from agentflow.app import replay_events
-from agentflow.events import Event, OperationStarted, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import Event, OperationStarted
 from agentflow.testing import Ended, run_to_end
 
 made: list[str] = []

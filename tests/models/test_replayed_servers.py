@@ -13,7 +13,8 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 
 from agentflow import Agent, Workflow
 from agentflow.app import replay_events
-from agentflow.events import Event, OperationStarted, Payload, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import Event, OperationStarted, Payload
 from agentflow.mcp import McpServer, McpTool
 from agentflow.testing import Ended, run_to_end
 from tests.models.mcp_shop import COMMAND

@@ -24,7 +24,8 @@ from agentflow import (
     tool,
 )
 from agentflow.app import Result
-from agentflow.events import Event, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import Event
 from agentflow.tools import call
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from html import unescape
 from typing import Any
 
@@ -11,18 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentflow import Context, Retry, Workflow, operation, step
-from agentflow.events import Event, encode
+from agentflow import Context, Retry, Workflow, operation, secrets, step
+from agentflow.encoding import encode, texts_of
+from agentflow.events import EVENTS, ErrorInfo, Event, Payload
 from agentflow.exceptions import ProjectError
 from agentflow.redaction import Redactor, rules_of
 from agentflow.reporting.page import page
-from agentflow.secrets import Secret
-from agentflow.tracing import semconv
-from agentflow.tracing.content import DEFAULT, FULL, LEVELS, Capture, capture_of, is_content, told
+from agentflow.secrets import Secret, hide
+from agentflow.tracing import content, semconv
+from agentflow.tracing.content import DEFAULT, FULL, LEVELS, Capture, Level, capture_of, is_content, told
 from agentflow.tracing.document import otlp_json
 from agentflow.tracing.spans import SpanData, spans_of
 from tests.tracing.conftest import Tracing
 from tests.tracing.planted import Planter
+from tests.tracing.workflows import counting
 
 redacted = Redactor()
 
@@ -234,6 +237,98 @@ def test_a_project_adds_rules_of_its_own() -> None:
     """What a project calls secret is taken out as well, also where ours see nothing."""
     capture = capture_of({}, {"redact": {"customer": r"CU-\d{6}"}})
     assert capture.text("of CU-123456 and me@example.org") == "of [customer] and [email]"
+
+
+@given(st.lists(st.sampled_from(["step s1", "s1#1", "17", "CU-123456", "a@b.co", "words", "k-1234567890"])))
+def test_what_was_left_once_is_looked_at_again_where_more_is_secret(texts: list[str]) -> None:
+    """Rules of a project are looked for from the start, and a value that becomes a secret from then on."""
+    redactor = Redactor(rules_of({"customer": r"CU-\d{6}"}, "here"))
+    for _ in range(2):
+        assert redactor.leaves(texts) == (not {"CU-123456", "a@b.co"} & set(texts))
+
+    assert redactor.leaves((), ("k-1234567890", "plain"))
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(secrets, "_known", {})
+        patching.setattr(secrets, "_pattern", None)
+        hide("KEY", "k-1234567890")
+        assert redactor.leaves(texts) == (not {"CU-123456", "a@b.co", "k-1234567890"} & set(texts))
+        assert not redactor.leaves((), ("k-1234567890", "plain"))
+
+
+def test_a_name_that_says_what_stands_under_it_is_not_left() -> None:
+    """Names are looked at for what they say of their values, not only for what they hold."""
+    redactor = Redactor()
+    assert redactor.leaves(["agentflow.password"])
+    assert not redactor.leaves((), ("agentflow.password",))
+
+
+def never(*given: object) -> bool:
+    """Whatever is asked: no."""
+    del given
+    return False
+
+
+async def test_looking_at_all_of_a_span_tells_the_same_as_looking_at_each_text(
+    tracing_of_secrets: list[SpanData], tracing: Tracing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spans with secrets and without are told the same whether or not one look is had at all that they say."""
+    plain = spans_of((await tracing(counting, "a b c")).events, with_records=True)
+    for level in LEVELS:
+        capture = Capture(level)
+        came = [told(span, content=capture) for span in (*tracing_of_secrets, *plain)]
+        with monkeypatch.context() as patching:
+            patching.setattr(content, "_is_plain", never)
+            assert came == [told(span, content=Capture(level)) for span in (*tracing_of_secrets, *plain)]
+
+
+@pytest.mark.parametrize("level", ["redacted", "full"])
+async def test_events_written_before_a_secret_was_known_are_not_told_again(
+    level: Level, tracing: Tracing
+) -> None:
+    """What a span holds from before somebody named a secret is neither told nor stands in its events; the others are told."""
+    spans = spans_of((await tracing(counting, "swordfish b")).events, with_records=True)
+    capture = Capture(level)
+    before = [semconv.AUDIT_CONTENT in told(span, content=capture).attributes for span in spans]
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(secrets, "_known", {})
+        patching.setattr(secrets, "_pattern", None)
+        hide("FISH", "swordfish")
+        after = [told(span, content=capture) for span in spans]
+
+    assert all(before)
+    assert "swordfish" not in str(after)
+    assert 0 < sum(semconv.AUDIT_CONTENT in span.attributes for span in after) < len(spans)
+
+
+def test_all_that_an_event_says_is_among_its_texts() -> None:
+    """A word in any field of any event, however deep, is in one of the parts that are looked at."""
+    for kind in EVENTS.values():
+        for field in fields(kind):
+            if field.type in ("int", "float", "bool"):
+                continue
+
+            given: dict[str, Any] = {f.name: _FILLING.get(str(f.type), "x") for f in fields(kind)}
+            given[field.name] = _PLANTED.get(str(field.type), "a needle")
+            event = kind(**given)
+            assert b"needle" in encode(event), f"{kind.type}.{field.name}"
+            assert any("needle" in text for text in texts_of(event)), f"{kind.type}.{field.name}"
+
+
+_FILLING = {
+    "int": 1,
+    "float": 0.5,
+    "bool": True,
+    "Payload": Payload(1),
+    "ErrorInfo": ErrorInfo(kind="k", message="m"),
+}
+_PLANTED = {
+    "Payload": Payload([{"a": "needle"}]),
+    "Payload | None": Payload("needle"),
+    "ErrorInfo": ErrorInfo(kind="k", message="a needle"),
+    "ErrorInfo | None": ErrorInfo(kind="k", message="m", traceback="needle"),
+    "Json": {"a": ["needle"]},
+    "Mapping[str, str]": {"a": "needle"},
+}
 
 
 @pytest.mark.parametrize(

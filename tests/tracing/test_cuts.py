@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentflow import MemoryJournal, resume, run
-from agentflow.events import Event, OperationStarted, StepStarted, decode, encode
+from agentflow.encoding import decode, encode
+from agentflow.events import Event, OperationStarted, StepStarted
 from agentflow.tracing.span import SpanData
 from agentflow.tracing.spans import spans_of
 from tests.tracing import ordering

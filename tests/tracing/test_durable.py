@@ -17,6 +17,7 @@ from agentflow import (
     run,
     step,
 )
+from agentflow.encoding import decode, encode
 from agentflow.events import (
     ErrorInfo,
     OperationStarted,
@@ -25,8 +26,6 @@ from agentflow.events import (
     RunMigrated,
     RunResumed,
     StepStarted,
-    decode,
-    encode,
 )
 from agentflow.tools import call
 from agentflow.tracing import operations

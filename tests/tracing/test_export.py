@@ -31,7 +31,7 @@ from agentflow.tracing.collector import Collector, collector_of
 from agentflow.tracing.content import told
 from agentflow.tracing.export import BATCH, Exporter, from_environment, otlp_json, step_scope
 from agentflow.tracing.ids import step_span_id, trace_id
-from agentflow.tracing.spans import SpanData, spans_of
+from agentflow.tracing.spans import SpanData, SpanLink, spans_of
 from agentflow.tracing.wire import Wire
 from tests.tracing.conftest import Tracing
 from tests.tracing.otlp import Receiver, all_spans
@@ -165,6 +165,7 @@ def test_the_json_document_says_the_same_as_the_request(receiver: Receiver) -> N
             start=1,
             end=2,
             attributes={"a": True, "b": 1, "c": 0.5, "d": ("x", "y")},
+            links=(SpanLink(span_id=3), SpanLink(span_id=2, trace_id=7, attributes={"l": "forked"})),
             status="error",
             error="no",
         ),
@@ -176,9 +177,9 @@ def test_the_json_document_says_the_same_as_the_request(receiver: Receiver) -> N
     document = otlp_json(spans)
     for resource in document["resourceSpans"]:
         for span in resource["scopeSpans"][0]["spans"]:
-            for name in ("traceId", "spanId", "parentSpanId"):
-                if name in span:
-                    span[name] = base64.b64encode(bytes.fromhex(span[name])).decode()
+            for named in (span, *span["links"]):
+                for name in {"traceId", "spanId", "parentSpanId"} & set(named):
+                    named[name] = base64.b64encode(bytes.fromhex(named[name])).decode()
 
     json_format: Any = import_module("google.protobuf.json_format")  # untyped
     written: Any = json_format.Parse(json.dumps(document), ExportTraceServiceRequest())

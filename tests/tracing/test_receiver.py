@@ -18,7 +18,7 @@ import pytest
 from agentflow import Context, Retry, Workflow, each, operation, step
 from agentflow.audit.pieces import chain_faults, chain_of, gathered, head_faults
 from agentflow.audit.spans import verify_spans
-from agentflow.events import decode
+from agentflow.encoding import decode
 from agentflow.tracing.export import Exporter, from_environment
 from agentflow.tracing.ids import hex_trace_id, trace_id
 from agentflow.tracing.received import spans_in
