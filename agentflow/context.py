@@ -72,6 +72,9 @@ class Verdict:
 class Recorder(Protocol):
     """Where a step's operations, artifacts and streamed tokens go; the engine provides it."""
 
+    @property
+    def mark(self) -> str: ...
+
     async def begin(
         self,
         kind: OperationKind,
@@ -126,8 +129,11 @@ class Context:
     model: str
     root: Path
     recorder: Recorder
-    # What text from outside is marked with, where a model gets to see it; empty where it is not.
-    mark: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What text from outside is marked with, where a model gets to see it; empty where it is not."""
+        return self.recorder.mark
 
     @property
     def idempotency_key(self) -> str:

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, pairwise
 from typing import TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -26,20 +25,72 @@ def reached(follow: Mapping[Node, Iterable[Node]], roots: Iterable[Node]) -> set
     return found
 
 
-def ordered(follow: Mapping[Node, Iterable[Node]]) -> list[Node]:
-    """The nodes, each after all that lead to it; without those of a cycle, and what only they lead to.
+class Arrows:
+    """A graph of numbered nodes, kept in two lists: those that `node` leads to stand in `ends` from `first[node]` to `first[node + 1]`.
 
-    A. Kahn, "Topological sorting of large networks" (1962).
+    A list for each node, of which a large graph has many, would cost more than all that is asked of it.
     """
-    waits = Counter(chain.from_iterable(follow.values()))
-    order = [node for node in follow if node not in waits]
-    for node in order:
-        for target in follow[node]:
-            waits[target] -= 1
-            if not waits[target]:
-                order.append(target)
 
-    return order
+    def __init__(self, count: int, sources: Sequence[int], targets: Sequence[int]) -> None:
+        leaving = [0] * (count + 1)
+        for source in sources:
+            leaving[source] += 1
+
+        self.first = list(accumulate(leaving))
+        self.ends = [0] * len(targets)
+        # From behind, so that those of each node keep their order.
+        for source, target in zip(reversed(sources), reversed(targets), strict=True):
+            self.first[source] -= 1
+            self.ends[self.first[source]] = target
+
+    def of(self, node: int) -> list[int]:
+        """The nodes that a node leads to."""
+        return self.ends[self.first[node] : self.first[node + 1]]
+
+    def is_branching(self) -> bool:
+        """Whether some node leads to several."""
+        return any(later - first > 1 for first, later in pairwise(self.first))
+
+    def ordered(self) -> list[int]:
+        """The nodes, each after all that lead to it; without those of a cycle, and what only they lead to.
+
+        A. Kahn, "Topological sorting of large networks" (1962).
+        """
+        waits = [0] * (len(self.first) - 1)
+        for target in self.ends:
+            waits[target] += 1
+
+        order = [node for node, count in enumerate(waits) if not count]
+        for node in order:
+            for target in self.of(node):
+                waits[target] -= 1
+                if not waits[target]:
+                    order.append(target)
+
+        return order
+
+    def after(self, order: Sequence[int], root: int) -> bytearray:
+        """Of each node whether edges lead to it from the root; `order` is of a graph without cycles."""
+        found = bytearray(len(order))
+        found[root] = 1
+        for node in order:
+            if found[node]:
+                for target in self.of(node):
+                    found[target] = 1
+
+        return found
+
+    def before(self, order: Sequence[int], last: int) -> bytearray:
+        """Of each node whether edges lead from it to the last; `order` is of a graph without cycles."""
+        found = bytearray(len(order))
+        found[last] = 1
+        for node in reversed(order):
+            for target in self.of(node):
+                if found[target]:
+                    found[node] = 1
+                    break
+
+        return found
 
 
 def postorder(follow: Mapping[Node, Iterable[Node]], root: Node) -> list[Node]:

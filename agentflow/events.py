@@ -185,7 +185,7 @@ class _Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Event(_Sealed):
-    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run.
+    """Base of all events. `at` is nanoseconds since the epoch; `seq` counts from 1 within a run, and is 0 before it is committed.
 
     What dataclasses would write anew for each kind of event is written once here: that costs a fresh process milliseconds.
     """
@@ -484,6 +484,11 @@ EVENTS: dict[str, type[Event]] = {
         ArtifactKept,
     )
 }
+
+
+def number(event: Event, seq: int) -> None:
+    """Give an event its place in the run, which nobody knows before it is committed."""
+    object.__setattr__(event, "seq", seq)
 
 
 def retry_wait(policy: Retry, failures: int, chance: float) -> int:

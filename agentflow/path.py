@@ -73,6 +73,10 @@ class Exit(NamedTuple):
     on: Any = None
     at_most: int | None = None
 
+    def gives(self) -> Any:
+        """The type of what comes out."""
+        return self.step.gives if self.on is None else self.on
+
     def __str__(self) -> str:
         case = f".on({short_name(type_name(self.on))})" if self.on is not None else ""
         return f"{self.step.name}{case}"
@@ -172,13 +176,31 @@ class Gather(Step[In_contra, Out_co]):
 
     def __init__(self, branches: Sequence[Path[Any, Any]], place: Place) -> None:
         self.branches = tuple(branches)
-        exits = [branch.exit() for branch in branches]
-        given: Any = tuple([e.step.gives if e.on is None else e.on for e in exits])
-        name = _joined([e.step.name if e.on is None else str(e) for e in exits])
-        super().__init__(name, takes=Any, gives=GenericAlias(tuple, given), place=place)
+        exits = [branch if isinstance(branch, Step) else branch.exit() for branch in branches]
+        given: Any = tuple([e.gives if isinstance(e, Step) else e.gives() for e in exits])
+        name = _joined([e.name if isinstance(e, Step) else str(e) for e in exits])
+        gives, self._gives = _tuple_of(given)
+        super().__init__(name, takes=Any, gives=gives, place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:
         return tuple(step for branch in self.branches for step in branch.entries())
+
+    def step_spec(self) -> StepSpec:
+        return StepSpec(id=self.name, kind="gather", gives=self._gives)
+
+
+def _tuple_of(types: tuple[Any, ...]) -> tuple[Any, str]:
+    """The type of a tuple, and its text; kept for those of classes, as a workflow may have many."""
+    # Only classes are the same where they are equal: unions are equal in any order, and keep theirs.
+    return _of_classes(types) if set(map(type, types)) == {type} else _of_any(types)
+
+
+def _of_any(types: tuple[Any, ...]) -> tuple[Any, str]:
+    made = GenericAlias(tuple, types)
+    return made, type_name(made)
+
+
+_of_classes = lru_cache(maxsize=1024)(_of_any)
 
 
 def _joined(names: Sequence[str]) -> str:

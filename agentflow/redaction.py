@@ -115,7 +115,7 @@ _TELLING = (
 )
 _TELLS = re.compile(rf"(?i:(?:{_TELLING})$)")
 _SHORTEST = 6
-_REMEMBERED = 200
+_REMEMBERED, _LONGER = 200, 20_000
 # Texts that are longer together more often hold something, and are then looked at twice.
 _LOOKED = 1000
 # Bytes of texts that are remembered as holding nothing, and what one has beside its letters.
@@ -204,17 +204,19 @@ def _may_match(text: str) -> bool:
 
 
 class _Found:
-    """What was found while the same secrets were known: texts and names that nothing was taken out of, and short texts as told.
+    """What was found while the same secrets were known: texts and names that nothing was taken out of, and texts as told.
 
     Threads look at once: one that began when fewer were known adds to what was left then, which nobody asks any more.
     """
 
-    __slots__ = ("_room", "edition", "names", "short", "texts")
+    __slots__ = ("_room", "edition", "longer", "names", "short", "texts")
 
     def __init__(self, edition: object, clean: Callable[[str], str]) -> None:
         self.edition = edition
         # Names and ids come again and again.
         self.short = lru_cache(4096)(clean)
+        # What is looked at to see whether it holds something is then told without it.
+        self.longer = lru_cache(64)(clean)
         self.texts: set[str] = set()
         self.names: set[tuple[str, ...]] = {()}
         self._room = _ROOM
@@ -248,7 +250,10 @@ class Redactor:
         """`text` without it; JSON stays JSON."""
         found = self._known()
         text = without_secrets(text)
-        return found.short(text) if len(text) <= _REMEMBERED else self._ruled(text)
+        if len(text) <= _REMEMBERED:
+            return found.short(text)
+
+        return found.longer(text) if len(text) <= _LONGER else self._ruled(text)
 
     def _known(self) -> _Found:
         """What was found by the secrets that are known now: what was told as it is may hold what was no secret then."""

@@ -17,6 +17,8 @@ StepKind = Literal["function", "planner", "agent", "approval", "wait", "workflow
 FlowKind = Literal[
     "untrusted-to-write", "untrusted-to-outside", "private-to-outside", "all-three", "unchecked-tool"
 ]
+# One for all that have none, as a definition may have many steps; nobody writes into a mapping.
+_NO_OPTIONS: Mapping[str, Any] = {}
 KINDS: tuple[StepKind, ...] = ("function", "planner", "agent", "approval", "wait", "workflow", "gather")
 
 
@@ -81,7 +83,7 @@ class StepSpec:
     map: MapSpec | None = None
     budget: Budget | None = None
     reads: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=lambda: _NO_OPTIONS)
     workflow: WorkflowSpec | None = None
 
 

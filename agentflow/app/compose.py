@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -76,8 +75,14 @@ def compile_workflow(workflow: Workflow[Any, Any]) -> Program:
 
 def new_run_id(name: str) -> str:
     """A name for a run that sorts by time and reads well: `research-261123-081530-kfjanhcg`."""
-    drawn = secrets.token_hex(4).translate(_LETTERS)
-    return f"{name}-{time.strftime('%y%m%d-%H%M%S', time.gmtime())}-{drawn}"
+    drawn = os.urandom(4).hex().translate(_LETTERS)
+    return f"{name}-{_stamp(int(time.time()))}-{drawn}"
+
+
+@lru_cache(maxsize=1)
+def _stamp(second: int) -> str:
+    # Many runs may begin within one.
+    return time.strftime("%y%m%d-%H%M%S", time.gmtime(second))
 
 
 def check_run_id(run_id: str | None) -> str | None:
@@ -115,7 +120,7 @@ def run(
         dict(attributes or {}),
         workflow.data,
         bound_of(workflow),
-        nonce=secrets.token_hex(8),
+        nonce=os.urandom(8).hex(),
     )
     # Nobody else can ask anything of a run whose journal nobody else has.
     lease = Lease(runner.journal, runner.run_id) if settings.journal is not None else None
@@ -145,10 +150,7 @@ def bound_data(bound: Bound) -> dict[str, Any]:
 
 def handle_of(workflow: Workflow[Any, T], runner: Runner, settings: Settings, lease: Lease | None) -> Run[T]:
     """The run as its caller holds it."""
-
-    def check(tool: str, result: Any) -> None:
-        check_result(workflow, tool, result)
-
+    check = partial(check_result, workflow)
     return Run(runner, lease, approver=settings.approver, check=check, heads=settings.heads)
 
 

@@ -46,7 +46,7 @@ async def fork(
     events = await load(settings.journal, run_id)
     new = check_run_id(wanted.run_id) or new_run_id(workflow.name)
     assert settings.journal is not None
-    if await settings.journal.read(new):
+    if wanted.run_id is not None and await settings.journal.read(new):
         raise ProjectError(
             f"there is a run `{new}` already", hint="give the fork a name of its own: --run-id"
         )

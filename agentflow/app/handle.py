@@ -29,6 +29,9 @@ Check = Callable[[str, Any], None]
 class Run(Generic[T]):
     """One run in this process. Await it for the output, or iterate `events()`; `result()` never raises for a failed run."""
 
+    # What the approver left for later.
+    _left: frozenset[str] = frozenset()
+
     def __init__(
         self,
         runner: Runner,
@@ -43,7 +46,6 @@ class Run(Generic[T]):
         self._lease, self._approver, self._check = lease, approver, check
         self._heads = heads
         self._task: asyncio.Task[Result[T]] | None = None
-        self._left: set[str] = set()
         self._started = time.monotonic()
         if approver is not None:
             runner.ask = self._ask
@@ -165,7 +167,7 @@ class Run(Generic[T]):
                 self.decide(about.name, decision)
                 return True
 
-            self._left.add(about.name)
+            self._left |= {about.name}
 
         return False
 
@@ -183,5 +185,5 @@ class Run(Generic[T]):
             kept=self._keep_head(find_head(), self.runner.seq) if self._heads is not None else "",
             seconds=time.monotonic() - self._started,
             pending=tuple(pending_of(w) for w in self.runner.waiting()) if state.status == "waiting" else (),
-            cause=self.runner.causes.get(self.runner.failed_step),
+            cause=self.runner.causes.get(self.runner.failed_step) if state.error is not None else None,
         )

@@ -17,6 +17,7 @@ from agentflow.engine.runner import Runner
 from agentflow.events import Event, RunMigrated, RunResumed, RunStarted
 from agentflow.exceptions import DefinitionChanged, ProjectError, UnknownName
 from agentflow.journal import Journal
+from agentflow.journal.refusals import unknown_run
 from agentflow.spec import Budget, WorkflowSpec, from_data
 from agentflow.version import VERSION
 from agentflow.workflow import Workflow
@@ -172,9 +173,9 @@ async def load(journal: Journal | None, run_id: str) -> list[Event]:
     if events:
         return events
 
-    if pruned := [row for row in await journal.runs(pruned=True) if row.run == run_id]:
+    if (trail := await journal.trail(run_id)) is not None and trail.is_pruned:
         raise ProjectError(
-            f"run `{run_id}` was pruned: only its head is kept", hint=f"it is {pruned[0].head}"
+            f"run `{run_id}` was pruned: only its head is kept", hint=f"it is {trail.head.hex()}"
         )
 
-    raise UnknownName("run", run_id, [row.run for row in await journal.runs()])
+    raise await unknown_run(journal, run_id)

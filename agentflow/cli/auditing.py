@@ -18,6 +18,7 @@ from agentflow.cli.definitions import opened, project_here
 from agentflow.cli.output import DONE, UNPROVEN, count, escape, out, print_json
 from agentflow.exceptions import JournalDamaged, ProjectError, TraceUnreadable, UnknownName
 from agentflow.journal import Journal
+from agentflow.journal.refusals import unknown_run
 from agentflow.tracing.ids import hex_trace_id, trace_id
 from agentflow.tracing.jaeger import fetch_trace
 from agentflow.tracing.received import Received, read_file, spans_in
@@ -129,7 +130,7 @@ async def _of_run(journal: Journal, run: str, known: Known) -> Verdict:
         if heads:
             return vanished(run, heads)
 
-        raise UnknownName("run", run, [row.run for row in await journal.runs()])
+        raise await unknown_run(journal, run)
 
     verdict = verify_rows(trail)
     hashes = {trail.count: trail.head} if trail.is_pruned else hashes_in(trail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from agentflow.context import Context, entered
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 # Errors that another attempt cannot mend.
 FINAL = ("BudgetExhausted", "OutputInvalid", "ModelCannot", "DefinitionError", "MissingExtra")
 
-NO_SCOPE = nullcontext()
-
 
 async def execute(runner: Runner, activation: Activation) -> None:
     """Do the work of an activation; how it ended is posted as an event."""
@@ -40,15 +38,15 @@ async def execute(runner: Runner, activation: Activation) -> None:
         model=runner.model,
         root=runner.root,
         recorder=recorder,
-        mark=runner.mark,
     )
     try:
-        with entered(context), runner.scope(activation.id, attempt) if runner.scope else NO_SCOPE:
-            value = activation.input.value(work.takes)
-            if work.timeout is None:
-                result = await work.execute(value, context)
-            else:
-                result = await _within(work.timeout, work.execute(value, context), recorder)
+        with entered(context):
+            scope = runner.scope(activation.id, attempt) if runner.scope is not None else None
+            doing = work.execute(activation.input.value(work.takes), context)
+            if work.timeout is not None:
+                doing = _within(work.timeout, doing, recorder)
+
+            result = await (doing if scope is None else _in(scope, doing))
     except asyncio.CancelledError as error:
         if _is_being_cancelled():
             raise
@@ -88,6 +86,11 @@ def _ended(runner: Runner, activation: Activation, work: Work, result: Any) -> N
 
     case = matching(work, result) if work.case_types and activation.item is None else None
     runner.post(StepFinished, step=activation.id, output=output, case=case)
+
+
+async def _in(scope: AbstractContextManager[None], work: Awaitable[Any]) -> Any:
+    with scope:
+        return await work
 
 
 async def _within(seconds: float, work: Awaitable[Any], recorder: StepRecorder) -> Any:

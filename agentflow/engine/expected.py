@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from agentflow.engine.divergence import Divergence, What, payload_difference, same_error
 from agentflow.engine.reduce import is_late
-from agentflow.engine.replay_words import diverged, draft_told, told, value_told
-from agentflow.engine.runner import Draft
+from agentflow.engine.replay_words import Draft, diverged, draft_told, told, value_told
 from agentflow.engine.state import State
 from agentflow.events import (
     ApprovalAsked,

@@ -20,8 +20,16 @@ from agentflow.engine.divergence import (
 )
 from agentflow.engine.record import NOT_MADE
 from agentflow.engine.replay_recorder import ask_difference
-from agentflow.engine.replay_words import diverged, doing, draft_told, kept, outcome_told, told, value_told
-from agentflow.engine.runner import Draft
+from agentflow.engine.replay_words import (
+    Draft,
+    diverged,
+    doing,
+    draft_told,
+    kept,
+    outcome_told,
+    told,
+    value_told,
+)
 from agentflow.events import (
     ApprovalAsked,
     Event,
@@ -222,7 +230,7 @@ class Follower:
                 return None
 
             recorded = told(event)
-            return diverged("end", event, recorded, draft_told(Draft(said.kind, 0, said.fields)))
+            return diverged("end", event, recorded, draft_told(Draft(said.kind, said.fields)))
 
         found = payload_difference(event.output, output)
         if found is None and event.case == said.fields.get("case"):

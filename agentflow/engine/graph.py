@@ -51,6 +51,8 @@ class Graph:
     start: int
     end: int
     budget: Budget | None
+    # Whether an output may go several ways at once: else nothing is going on beside the step that is the end.
+    is_forking: bool
     # Whether a budget here, or in a sub-workflow, limits time; or money.
     is_timed: bool
     is_priced: bool
@@ -76,9 +78,15 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
         place[spec.start],
         place[spec.end],
         spec.budget,
+        is_forking=any(map(_is_forking, nodes)),
         is_timed=any(b.minutes is not None for b in limits) or any(child.is_timed for child in inner),
         is_priced=any(b.usd is not None for b in limits) or any(child.is_priced for child in inner),
     )
+
+
+def _is_forking(node: Node) -> bool:
+    by_case = {out.on for out in node.by_case}
+    return len(node.always) > 1 or bool(node.always and by_case) or len(by_case) < len(node.by_case)
 
 
 def _node(

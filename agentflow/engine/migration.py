@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rpds import HashTrieMap
-
 from agentflow.engine.graph import Graph, Node
 from agentflow.engine.pending import ROOT
+from agentflow.engine.persistent_map import PersistentMap
 from agentflow.engine.state import Activation, Cell, Frame, State
 from agentflow.exceptions import ProjectError
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
@@ -31,9 +31,12 @@ def migrated(state: State, old: Graph, new: Graph) -> State:
     What is remembered of steps and edges that are gone is dropped.
     """
     moves = _moves(state, _move(old, new))
-    frames = {id_: _frame(frame, moves[id_]) for id_, frame in state.frames.items()}
     active = {a.id: a._replace(node=_node(moves[a.frame], a)) for a in state.active.values()}
-    return state._replace(frames=HashTrieMap(frames), active=HashTrieMap(active))
+    values = Counter(a.frame for a in state.active.values() if a.item is None)
+    frames = {
+        id_: _frame(frame, moves[id_], has_several=values[id_] > 1) for id_, frame in state.frames.items()
+    }
+    return state._replace(frames=PersistentMap(frames), active=PersistentMap(active))
 
 
 def _move(old: Graph, new: Graph) -> _Move:
@@ -89,7 +92,7 @@ def _node(move: _Move, activation: Activation) -> Node:
     return node
 
 
-def _frame(frame: Frame, move: _Move) -> Frame:
+def _frame(frame: Frame, move: _Move, *, has_several: bool) -> Frame:
     visits = {
         **dict(frame.gone.items()),
         **{frame.graph.nodes[i].id: c.visits for i, c in frame.cells.items()},
@@ -105,10 +108,12 @@ def _frame(frame: Frame, move: _Move) -> Frame:
     }
     return frame._replace(
         graph=move.graph,
-        cells=HashTrieMap(cells),
-        followed=HashTrieMap(followed),
-        arrived=HashTrieMap(arrived),
-        gone=HashTrieMap({name: count for name, count in visits.items() if name not in names}),
+        cells=PersistentMap(cells),
+        followed=PersistentMap(followed),
+        arrived=PersistentMap(arrived),
+        gone=PersistentMap({name: count for name, count in visits.items() if name not in names}),
+        # Where several values are under way they stay so, though nothing forks any more.
+        is_forking=move.graph.is_forking or has_several,
     )
 
 

@@ -134,7 +134,8 @@ def is_stalled(state: State) -> bool:
     if state.failing is not None or state.frames[ROOT].output is not None:
         return False
 
-    return not any(_is_working(state, activation) for activation in state.active.values())
+    # What is inside of another came after it, so that one at work is found soon, however many there are.
+    return not any(_is_working(state, activation) for activation in state.active.backwards())
 
 
 def _is_working(state: State, activation: Activation) -> bool:

@@ -68,6 +68,11 @@ class StepRecorder:
         known = runner.records.get(activation.id)
         self._record = known.frozen() if known is not None else NOTHING_DONE
 
+    @property
+    def mark(self) -> str:
+        """What text from outside is marked with."""
+        return self._runner.mark
+
     @cached_property
     def _ledgers(self) -> list[Ledger]:
         return self._runner.ledgers(self._activation)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rpds import HashTrieMap
-
 from agentflow.engine.answers import (
     approval_asked,
     approval_given,
@@ -27,6 +25,7 @@ from agentflow.engine.pending import (
     sleep,
     stall,
 )
+from agentflow.engine.persistent_map import PersistentMap
 from agentflow.engine.state import (
     Activation,
     Ask,
@@ -44,9 +43,11 @@ from agentflow.engine.state import (
     State,
     Status,
     Watch,
+    begun,
     new_frame,
     put,
     with_active,
+    with_visits,
 )
 from agentflow.events import (
     ApprovalAsked,
@@ -96,7 +97,7 @@ def is_late(state: State, kind: type[Event], step: str) -> bool:
 
 
 def _run_started(state: State, event: RunStarted, graph: Graph) -> Reduced:
-    return _entered(state._replace(status="running"), new_frame(ROOT, graph), event.input)
+    return _entered(_at(state, "running", None), new_frame(ROOT, graph), event.input)
 
 
 def _run_resumed(state: State, event: RunResumed, graph: Graph) -> Reduced:
@@ -141,7 +142,11 @@ def _run_over(status: Any) -> Callable[[State, Any, Graph], Reduced]:
 
 
 def _run_finished(state: State, event: RunFinished, graph: Graph) -> Reduced:
-    return state._replace(status="done", output=event.output), ()
+    return _at(state, "done", event.output), ()
+
+
+def _at(state: State, status: Status, output: Payload | None) -> State:
+    return State(status, state.frames, state.active, state.maps, state.orders, output, state.failing)
 
 
 def _run_failed(state: State, event: RunFailed, graph: Graph) -> Reduced:
@@ -153,18 +158,18 @@ def _step_started(state: State, event: StepStarted, graph: Graph) -> Reduced:
     activation = state.active[event.step]
     node = activation.node
     if node.map is not None and activation.item is None:
-        return put(state, activation._replace(phase="mapping", attempt=event.attempt), Expand)
+        return put(state, begun(activation, "mapping", event.attempt), Expand)
 
     match node.kind:
         case "workflow":
-            return _enter(state, activation._replace(phase="nested", attempt=event.attempt))
+            return _enter(state, begun(activation, "nested", event.attempt))
         case "approval":
-            return put(state, activation._replace(phase="asking", attempt=event.attempt), Ask)
+            return put(state, begun(activation, "asking", event.attempt), Ask)
         case "wait":
-            asleep = activation._replace(phase="sleeping", attempt=event.attempt, due=0)
+            asleep = begun(activation, "sleeping", event.attempt)._replace(due=0)
             return put(state, asleep, lambda a: sleep(a, 0.0))
         case _:
-            return put(state, activation._replace(phase="running", attempt=event.attempt), Execute)
+            return put(state, begun(activation, "running", event.attempt), Execute)
 
 
 def _enter(state: State, activation: Activation) -> Reduced:
@@ -176,7 +181,7 @@ def _enter(state: State, activation: Activation) -> Reduced:
 
 def _entered(state: State, frame: Frame, value: Payload) -> Reduced:
     """A run of a graph begins, at its first step."""
-    return _arrive(_with_frame(state, frame), frame, frame.graph.nodes[frame.graph.start], value)
+    return _arrive(state, frame, frame.graph.nodes[frame.graph.start], value)
 
 
 def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
@@ -191,7 +196,7 @@ def _map_expanded(state: State, event: MapExpanded, graph: Graph) -> Reduced:
         return state, (Complete(activation, Payload(parts=())),)
 
     first = min(limits.parallel, event.count)
-    progress = Progress(event.count, first, HashTrieMap())
+    progress = Progress(event.count, first, PersistentMap())
     items = [_item(activation, i, state.orders + i) for i in range(first)]
     active = state.active
     for item in items:
@@ -228,8 +233,8 @@ def _step_finished(state: State, event: StepFinished, graph: Graph) -> Reduced:
 
 def _closed(state: State, frame: str) -> State:
     """The state without a frame, and without what was still going on in it: the first to reach its end ends it."""
-    inside = frame + "/"
-    left = [id_ for id_ in state.active if id_.startswith(inside)]
+    inside, is_forking = frame + "/", state.frames[frame].is_forking
+    left = [id_ for id_ in state.active if id_.startswith(inside)] if is_forking else []
     active, maps, frames = state.active, state.maps, state.frames.discard(frame)
     for id_ in left:
         active, maps, frames = active.remove(id_), maps.discard(id_), frames.discard(id_)
@@ -266,7 +271,7 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
     # Visits may end in another order than they began in.
     visits = max(known.visits, activation.visit) if known is not None else activation.visit
     cells = frame.cells.insert(node.index, Cell(visits, output))
-    frame = Frame(frame.id, frame.graph, cells, frame.followed, frame.arrived, frame.output, frame.gone)
+    frame = with_visits(frame, cells, frame.followed, frame.output)
     outs = node.always
     if node.by_case:
         # A refusal goes its own way only: what follows an approval must not get it.
@@ -281,7 +286,7 @@ def _leave(state: State, activation: Activation, output: Payload, case: str | No
         state, frame, more = _follow(state, frame, activation, out, output)
         commands += more
 
-    return _with_frame(state, frame), commands
+    return state, commands
 
 
 def _with_frame(state: State, frame: Frame) -> State:
@@ -297,11 +302,11 @@ def _no_way(state: State, frame: Frame, activation: Activation, output: Payload)
         failing = Fail(activation.id, ErrorInfo(kind="NoMatchingCase", message=what))
         return fail(_with_frame(state, frame), failing)
 
-    state = _with_frame(state, frame._replace(output=output))
+    state = _with_frame(state, with_visits(frame, frame.cells, frame.followed, output))
     return state, (End(output) if frame.id == ROOT else Complete(state.active[frame.id], output),)
 
 
-# The state, the frame that is to be put into it, and what is to be done.
+# The state, the frame as it is in there, and what is to be done.
 _Followed = tuple[State, Frame, tuple[Command, ...]]
 
 
@@ -312,10 +317,10 @@ def _follow(state: State, frame: Frame, activation: Activation, out: Out, output
         if followed >= out.at_most:
             what = f"`{activation.node.id}` -> `{target.id}` may be followed {out.at_most} times (`at_most`)"
             failing = Fail(activation.id, ErrorInfo(kind="LoopBoundReached", message=what))
-            return state._replace(failing=failing), frame, (failing,)
+            return _with_frame(state, frame)._replace(failing=failing), frame, (failing,)
 
         counted = frame.followed.insert(out.index, followed + 1)
-        frame = Frame(frame.id, frame.graph, frame.cells, counted, frame.arrived, frame.output, frame.gone)
+        frame = with_visits(frame, frame.cells, counted, frame.output)
 
     if target.kind == "gather":
         return _collect(state, frame, target, out.slot or 0, output)
@@ -328,13 +333,14 @@ def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payloa
     """A branch came to its gather: go on when each branch has."""
     waiting = frame.arrived.get((target.index, slot)) or ()
     arrived = frame.arrived.insert((target.index, slot), (*waiting, output))
-    heads = [arrived.get((target.index, i)) for i in range(target.slots)]
-    if not all(heads):
-        return state, frame._replace(arrived=arrived), ()
+    # From the last on: branches end more or less in their order, so that one that is missing is found soon.
+    if not all(arrived.get((target.index, i)) for i in reversed(range(target.slots))):
+        frame = frame._replace(arrived=arrived)
+        return _with_frame(state, frame), frame, ()
 
     parts: list[Payload] = []
-    for i, queue in enumerate(heads):
-        assert queue
+    for i in range(target.slots):
+        queue = arrived[target.index, i]
         parts.append(queue[0])
         arrived = arrived.insert((target.index, i), queue[1:])
 
@@ -345,7 +351,7 @@ def _collect(state: State, frame: Frame, target: Node, slot: int, output: Payloa
 
 
 def _arrive(state: State, frame: Frame, node: Node, value: Payload) -> Reduced:
-    """A value came to a node: a new visit begins."""
+    """A value came to a node: a new visit begins. `frame` is put into the state as well, as it may be new."""
     known = frame.cells.get(node.index)
     visit = known.visits + 1 if known is not None else 1
     name = f"{frame.id}/{node.id}" if frame.id else node.id
@@ -355,7 +361,7 @@ def _arrive(state: State, frame: Frame, node: Node, value: Payload) -> Reduced:
     activation = Activation(id_, frame.id, node, value, state.orders, visit)
     state = State(
         state.status,
-        state.frames,
+        state.frames.insert(frame.id, frame),
         state.active.insert(id_, activation),
         state.maps,
         state.orders + 1,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentflow.engine.attempt import Attempt
 from agentflow.engine.divergence import CODE_CHANGED, Divergence, What, error_text, shown
-from agentflow.engine.runner import Draft
 from agentflow.events import (
     ApprovalAsked,
     ArtifactKept,
@@ -17,6 +16,13 @@ from agentflow.events import (
     StepFailed,
     StepFinished,
 )
+
+
+class Draft(NamedTuple):
+    """An event that is wanted, and may never come about."""
+
+    kind: type[Event]
+    fields: dict[str, Any]
 
 
 def diverged(
@@ -52,7 +58,7 @@ def value_told(value: Any) -> str:
 def doing(attempt: Attempt) -> str:
     """What the code of an attempt is at, in words."""
     if ended := next((s for s in attempt.said if s.kind in (StepFinished, StepFailed)), None):
-        return draft_told(Draft(ended.kind, 0, ended.fields))
+        return draft_told(Draft(ended.kind, ended.fields))
 
     wants = [f"{a.wanted.kind} `{a.wanted.name}` with {value_told(a.wanted.request)}" for a in attempt.asked]
     wants += [
@@ -66,7 +72,7 @@ def doing(attempt: Attempt) -> str:
 
 def told(event: Event) -> str:
     """A recorded event in words."""
-    return draft_told(Draft(type(event), 0, {f: getattr(event, f) for f in type(event).__slots__}))
+    return draft_told(Draft(type(event), {f: getattr(event, f) for f in type(event).__slots__}))
 
 
 def draft_told(draft: Draft) -> str:

@@ -28,8 +28,8 @@ from agentflow.engine.graph import Graph, Program, Work, compile_graph
 from agentflow.engine.recovery import input_of, line_of, origin_of, work_at
 from agentflow.engine.reduce import reduce
 from agentflow.engine.replay_recorder import ReplayRecorder
-from agentflow.engine.replay_words import diverged, doing
-from agentflow.engine.runner import RECORDED, Draft, Runner
+from agentflow.engine.replay_words import Draft, diverged, doing
+from agentflow.engine.runner import RECORDED, Runner
 from agentflow.engine.state import Activation, Command, Fail, State, Watch, empty
 from agentflow.events import (
     ApprovalAsked,
@@ -112,7 +112,7 @@ class Replayer(Runner):
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """What the definition wants is expected of the record; what code says waits until the record comes to it."""
         if self._deriving:
-            self._expected.add(Draft(kind, self._now, fields))
+            self._expected.add(Draft(kind, fields))
         elif (attempt := _here.get()) is not None:
             attempt.say(kind, fields)
 
@@ -294,10 +294,11 @@ class Replayer(Runner):
         self._past.append((event, self._graph))
         self.seq = event.seq
         step = getattr(event, "step", "")
-        ending = self.state.active.get(step) if isinstance(event, StepFinished) else None
+        before = self.state
+        ending = before.active.get(step) if isinstance(event, StepFinished) else None
         self._deriving = True
         try:
-            self.state, commands = reduce(self.state, event, self._graph)
+            self.state, commands = reduce(before, event, self._graph)
             if isinstance(event, RECORDED):
                 self.record(event)
 
@@ -307,7 +308,7 @@ class Replayer(Runner):
             self._deriving = False
 
         if ending is not None:
-            self._end(ending)
+            self._end(ending, before)
 
         await self._drop(event)
         self._begin_attempts()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from agentflow.engine.budget import Account, Ledger
 from agentflow.engine.commands import carry_out
@@ -47,6 +46,7 @@ from agentflow.events import (
     StepStarted,
     TimerFired,
     Verdict,
+    number,
 )
 from agentflow.exceptions import InputInvalid, ProjectError, RunError
 from agentflow.journal import Journal
@@ -70,6 +70,8 @@ FACTS = (
 EFFECTS = (OperationFinished, ArtifactKept)
 # How a run stands that takes nothing in any more, unless it is resumed.
 CLOSED = OVER | {"interrupted", "waiting"}
+# What goes on with a run that stands so.
+REOPENING = (RunResumed, RunMigrated)
 # What people say.
 ANSWERS = (ApprovalGiven, OperationResolved)
 # What the record of a step is made of.
@@ -78,14 +80,6 @@ RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
 AT_ONCE = 64
 # Seconds in which steps that ask people may ask for more, before the run is let go.
 GRACE = 0.05
-
-
-class Draft(NamedTuple):
-    """An event that is not committed yet."""
-
-    kind: type[Event]
-    at: int
-    fields: dict[str, Any]
 
 
 Observer = Callable[[Event | Delta], None]
@@ -124,22 +118,19 @@ class Runner(_Roomy):
     origin: str = field(default="", init=False)
     input: Any = field(default=None, init=False)
     history: Sequence[Event] = field(default=(), init=False)
-    files: dict[str, str] = field(default_factory=dict[str, str], init=False)
     state: State = field(default_factory=empty, init=False)
     account: Account = field(init=False)
     ask: Asker | None = field(default=None, init=False)
     ending: tuple[str, ErrorInfo] | None = field(default=None, init=False)
     records: dict[str, Record] = field(default_factory=dict[str, Record], init=False)
-    causes: dict[str, BaseException] = field(default_factory=dict[str, BaseException], init=False)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Any], init=False)
     launch: list[Activation] = field(default_factory=list[Activation], init=False)
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
     seq: int = field(default=0, init=False)
     broken: Exception | None = field(default=None, init=False)
-    _inbox: deque[Draft] = field(default_factory=deque[Draft], init=False)
+    _inbox: list[Event] = field(default_factory=list[Event], init=False)
     _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict[Any, str], init=False)
     _limits: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
-    _programs: dict[str, Program] = field(default_factory=dict[str, Program], init=False)
     # The driver waits for this; an `asyncio.Event` of each run would be a twentieth of its memory.
     _sleep: asyncio.Future[None] | None = field(default=None, init=False)
     _is_woken: bool = field(default=False, init=False)
@@ -194,6 +185,21 @@ class Runner(_Roomy):
         return StepRecorder(self, activation)
 
     # What most runs do without, and costs them to make.
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The steps that keep files, by the paths of these."""
+        return {}
+
+    @cached_property
+    def causes(self) -> dict[str, BaseException]:
+        """What steps raised, by activation."""
+        return {}
+
+    @cached_property
+    def _programs(self) -> dict[str, Program]:
+        """The programs of sub-workflows, by frame."""
+        return {}
+
     @cached_property
     def people(self) -> People:
         """Who is asked, and what for."""
@@ -268,14 +274,14 @@ class Runner(_Roomy):
 
     def post(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended with the next commit; may be called from any thread."""
-        self._inbox.append(Draft(kind, self.clock(), fields))
+        self._inbox.append(kind(at=self.clock(), **fields))
         # Else it comes after one that the driver was woken for, or the driver looks when the step is done that it does itself.
         if len(self._inbox) == 1 and not self._inline:
             self.wake()
 
     def follow(self, kind: type[Event], /, **fields: Any) -> None:
         """Have an event appended that follows from one which is being folded: the commit under way takes it along."""
-        self._inbox.append(Draft(kind, self.clock(), fields))
+        self._inbox.append(kind(at=self.clock(), **fields))
 
     def wake(self) -> None:
         """Have the driver look at what there is to do; may be called from any thread."""
@@ -403,10 +409,10 @@ class Runner(_Roomy):
 
     def _launch(self) -> Activation | None:
         """Begin what is to be done, a few at a time; gives a step that is to be done at once, inside of the driver."""
-        launch, self.launch = self.launch[:AT_ONCE], self.launch[AT_ONCE:]
-        if len(launch) == 1 and launch[0].id in self.state.active and self._may_run_inline(launch[0]):
-            return launch[0]
+        if len(self.launch) == 1 and self._may_run_inline(self.launch[0]):
+            return self.launch.pop()
 
+        launch, self.launch = self.launch[:AT_ONCE], self.launch[AT_ONCE:]
         for activation in launch:
             if activation.id not in self.state.active:
                 continue
@@ -468,9 +474,10 @@ class Runner(_Roomy):
     async def _pause(self) -> None:
         """Let go of the run: its steps that wait for an answer begin anew when it is there."""
         await self._cancel_tasks()
-        said, self._inbox = self._inbox, deque(draft for draft in self._inbox if draft.kind in EFFECTS)
+        said = self._inbox
+        self._inbox = [event for event in said if isinstance(event, EFFECTS)]
         self.post(RunPaused)
-        if answers := [draft for draft in said if draft.kind in ANSWERS]:
+        if answers := [event for event in said if isinstance(event, ANSWERS)]:
             # Somebody answered at the last moment.
             self.post(RunResumed, model=self.model, version=VERSION, service=self.service)
             self._inbox += answers
@@ -502,7 +509,7 @@ class Runner(_Roomy):
             return False
 
         work = self.work_of(activation)
-        if work.may_ask or work.timeout is not None:
+        if work.may_ask or work.timeout is not None or activation.id not in self.state.active:
             return False
 
         return len(self.state.active) == 1 or not self.waiting()
@@ -523,48 +530,57 @@ class Runner(_Roomy):
         if self.broken is not None:
             raise self.broken
 
-        batch: list[Event] = []
-        while self._inbox:
-            if self._is_closed() and self._inbox[0].kind not in (RunResumed, RunMigrated):
-                self._inbox.clear()
-                break
-
-            draft = self._inbox.popleft()
-            if not is_late(self.state, draft.kind, draft.fields.get("step", "")):
-                batch.append(self._fold(draft))
-
-        if batch:
+        if self._inbox and (batch := self._folded()):
             await self._append(batch)
+
+    def _folded(self) -> list[Event]:
+        """Fold what was posted, with what follows from it, but for what comes too late."""
+        batch: list[Event] = []
+        taken = 0
+        try:
+            for event in self._inbox:
+                if self.state.status in CLOSED and not isinstance(event, REOPENING):
+                    taken = len(self._inbox)
+                    break
+
+                taken += 1
+                if not is_late(self.state, type(event), getattr(event, "step", "")):
+                    self._fold(event)
+                    batch.append(event)
+        finally:
+            del self._inbox[:taken]
+            if self._inbox:
+                self._ring()  # a thread posted something after that
+
+        return batch
 
     def _is_closed(self) -> bool:
         return self.state.status in CLOSED
 
-    def _fold(self, draft: Draft) -> Event:
+    def _fold(self, event: Event) -> None:
         self.seq += 1
-        kind = draft.kind
-        event = kind(seq=self.seq, at=draft.at, **draft.fields)
-        ending = self.state.active.get(draft.fields["step"]) if kind is StepFinished else None
-        self.state, commands = advance(self.state, event, self.program.graph)
-        if kind in RECORDED:
+        number(event, self.seq)
+        before = self.state
+        ending = before.active[event.step] if isinstance(event, StepFinished) else None
+        self.state, commands = advance(before, event, self.program.graph)
+        if type(event) in RECORDED:
             self.record(event)
 
         for command in commands:
             carry_out(self, command)
 
         if ending is not None:
-            self._end(ending)
-        elif self.program.graph.is_timed and kind is StepStarted:
-            self.ledgers(self.state.active[draft.fields["step"]])
+            self._end(ending, before)
+        elif self.program.graph.is_timed and isinstance(event, StepStarted):
+            self.ledgers(self.state.active[event.step])
             self._watch_time()
-
-        return event
 
     def record(self, event: Any) -> None:
         """Keep what a step did, for another attempt."""
         if event.step in self.state.active:
             self.records.setdefault(event.step, Record()).add(event)
 
-    def _end(self, activation: Activation) -> None:
+    def _end(self, activation: Activation, before: State) -> None:
         self.records.pop(activation.id, None)
         # A deadline is no more once there is an answer.
         if (timer := self.timers.pop(activation.id, None)) is not None:
@@ -575,7 +591,7 @@ class Runner(_Roomy):
             if (limit := self._limits.pop(activation.id, None)) is not None:
                 limit.cancel()
 
-        if activation.phase == "nested":
+        if activation.phase == "nested" and before.frames[activation.id].is_forking:
             self._drop_left()
 
     def _drop_left(self) -> None:
@@ -633,12 +649,12 @@ class Runner(_Roomy):
 
         # Who only stopped waiting for the run did not mean to end it for good.
         kind, fields = self._stop or (RunInterrupted, {"reason": "the task that drove it was cancelled"})
-        happened = [draft for draft in self._inbox if draft.kind in FACTS]
+        happened: list[Event] = [event for event in self._inbox if isinstance(event, FACTS)]
         self._inbox.clear()
         await self._cancel_tasks()
         # What a step still said while it was stopped counts as far as it is of effects, not of results.
-        happened += [draft for draft in self._inbox if draft.kind in EFFECTS]
-        self._inbox = deque(happened)
+        happened += [event for event in self._inbox if isinstance(event, EFFECTS)]
+        self._inbox = happened
         self.post(kind, **fields)
         await self.commit()
         if self._stop is None:

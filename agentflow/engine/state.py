@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from rpds import HashTrieMap
-
 from agentflow.engine.graph import Graph, Node
+from agentflow.engine.persistent_map import PersistentMap
 from agentflow.events import ErrorInfo, Payload
 
 Status = Literal["new", "running", "waiting", "interrupted", "done", "failed", "rejected", "cancelled"]
@@ -74,7 +73,7 @@ class Progress(NamedTuple):
 
     total: int
     begun: int
-    results: HashTrieMap[int, Payload]
+    results: PersistentMap[int, Payload]
     joined: Payload | None = None
 
 
@@ -86,7 +85,7 @@ class Cell(NamedTuple):
 
 
 # Maps never change, so that all that begin empty can be one.
-_NOTHING: HashTrieMap[Any, Any] = HashTrieMap()
+_NOTHING: PersistentMap[Any, Any] = PersistentMap()
 
 
 class Frame(NamedTuple):
@@ -94,21 +93,23 @@ class Frame(NamedTuple):
 
     id: str
     graph: Graph
-    cells: HashTrieMap[int, Cell]
-    followed: HashTrieMap[int, int]
-    arrived: HashTrieMap[tuple[int, int], tuple[Payload, ...]]
+    cells: PersistentMap[int, Cell]
+    followed: PersistentMap[int, int]
+    arrived: PersistentMap[tuple[int, int], tuple[Payload, ...]]
     output: Payload | None = None
     # Visits of steps that the run's definition has no more, by id: a step that comes back goes on counting.
-    gone: HashTrieMap[str, int] = _NOTHING
+    gone: PersistentMap[str, int] = _NOTHING
+    # Whether there may be several values at once in it.
+    is_forking: bool = True
 
 
 class State(NamedTuple):
     """The state of a run after some of its events; `failing` is why it cannot go on."""
 
     status: Status
-    frames: HashTrieMap[str, Frame]
-    active: HashTrieMap[str, Activation]
-    maps: HashTrieMap[str, Progress]
+    frames: PersistentMap[str, Frame]
+    active: PersistentMap[str, Activation]
+    maps: PersistentMap[str, Progress]
     orders: int = 0
     output: Payload | None = None
     failing: Fail | None = None
@@ -132,13 +133,40 @@ def empty() -> State:
 
 def new_frame(id_: str, graph: Graph) -> Frame:
     """A frame that nothing has happened in."""
-    return Frame(id_, graph, _NOTHING, _NOTHING, _NOTHING)
+    return Frame(id_, graph, _NOTHING, _NOTHING, _NOTHING, is_forking=graph.is_forking)
 
 
-def with_active(state: State, active: HashTrieMap[str, Activation]) -> State:
+def with_visits(
+    frame: Frame, cells: PersistentMap[int, Cell], followed: PersistentMap[int, int], output: Payload | None
+) -> Frame:
+    """The frame with other cells, counts of what was followed, and what came to its end."""
+    return Frame(frame.id, frame.graph, cells, followed, frame.arrived, output, frame.gone, frame.is_forking)
+
+
+def with_active(state: State, active: PersistentMap[str, Activation]) -> State:
     """The state with other open activations."""
     # Spelled out, as `_replace` costs three times as much and this runs for every event.
     return State(state.status, state.frames, active, state.maps, state.orders, state.output, state.failing)
+
+
+def begun(activation: Activation, phase: Phase, attempt: int) -> Activation:
+    """An activation in an attempt that has just begun."""
+    return Activation(
+        activation.id,
+        activation.frame,
+        activation.node,
+        activation.input,
+        activation.order,
+        activation.visit,
+        phase,
+        attempt,
+        activation.failures,
+        activation.item,
+        activation.parent,
+        activation.due,
+        activation.questions,
+        activation.doubts,
+    )
 
 
 class Begin(NamedTuple):

@@ -43,6 +43,8 @@ class Database:
     def __init__(self, path: Path, synchronous: str, *, read_only: bool) -> None:
         self.path, self.read_only = path, read_only
         self.opened = 0
+        # False for a file of an earlier format, which is only read.
+        self.is_current = True
         self._relaxed = synchronous != "FULL"
         self._file: tuple[int, int] | None = None
         with self.errors():
@@ -96,6 +98,7 @@ class Database:
         self._connect((f"{url}?mode=ro" if log else f"{url}?immutable=1") if size else ":memory:")
         with self._closed_on_failure():
             version = self._refuse_others()
+            self.is_current = version in (0, schema.SCHEMA)
             if version == 0:
                 schema.create(self.connection)
             elif version == 1:

@@ -1,40 +1,52 @@
 """How far the spans of each run were delivered, and where to: so that a collector that was down gets them later.
 
-The table is made where the first delivery is noted. It follows from no event, and no event from it: a journal without it
-is as whole, and older versions pass it over.
+It follows from no event, and no event from it: a journal without it is as whole. A file of an earlier format has the table
+once something was delivered.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 
 from agentflow.journal import Delivered
 from agentflow.journal.database import Database
 
-_TABLE = """create table if not exists deliveries (run text not null, place text not null, upto integer not null,
-  manner text not null, primary key (run, place)) without rowid"""
 # The events of a run only grow, so what was delivered once stays so, whoever notes it later.
-_NOTED = """insert into deliveries values (?,?,?,?) on conflict do update set
+_NOTED = """insert into deliveries values (?,?,?,?,1) on conflict do update set
   upto = max(upto, excluded.upto), manner = excluded.manner"""
+# A run that is at rest is not looked at again until it goes on.
+_OWED = """update deliveries set owed = not exists (select 1 from runs
+    where runs.run = deliveries.run and events <= upto and rested is not null) where run = ? and place = ?"""
+_FOUND = """select known.run, place, upto, manner from deliveries as known join runs on runs.run = known.run
+  where place = ? and """
 
 
 def noted(file: Database, delivered: Delivered) -> None:
     """Note a delivery; an earlier one to the same place that went further stays."""
     manner = json.dumps(delivered.manner, sort_keys=True)
     with file.transaction():
-        file.connection.execute(_TABLE)
         file.connection.execute(_NOTED, (delivered.run, delivered.place, delivered.upto, manner))
+        file.connection.execute(_OWED, (delivered.run, delivered.place))
+
+
+def goes_on(db: sqlite3.Connection, run: str) -> None:
+    """Note that a run has more events than when it was at rest, within the transaction of the caller."""
+    db.execute("update deliveries set owed = 1 where run = ?", (run,))
 
 
 def deliveries_to(file: Database, place: str, run: str) -> list[Delivered]:
     """What was noted of a place: of `run`, else of those that it has not all of, the oldest first."""
-    query = """select d.run, d.place, d.upto, d.manner from deliveries d join runs r on r.run = d.run
-        where d.place = ? and (d.run = ? or (? = '' and d.upto < r.events)) order by r.started, d.run"""
     with file.snapshot():
         if not _is_there(file):
             return []
 
-        rows = file.connection.execute(query, (place, run, run)).fetchall()
+        if run:
+            rows = file.connection.execute(_FOUND + "known.run = ?", (place, run)).fetchall()
+        else:
+            owed = "owed and" if file.is_current else ""
+            query = f"{_FOUND} {owed} upto < events order by started, known.run"
+            rows = file.connection.execute(query, (place,)).fetchall()
 
     return [
         Delivered(run=run, place=place, upto=upto, manner=json.loads(manner))
@@ -44,8 +56,7 @@ def deliveries_to(file: Database, place: str, run: str) -> list[Delivered]:
 
 def forget(file: Database, run: str) -> None:
     """Remove what was noted of a run, within the transaction of the caller."""
-    if _is_there(file):
-        file.connection.execute("delete from deliveries where run = ?", (run,))
+    file.connection.execute("delete from deliveries where run = ?", (run,))
 
 
 def _is_there(file: Database) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentflow.journal import Lease, Request
 from agentflow.journal.database import Database
+from agentflow.journal.owner import is_gone, process_of
 from agentflow.journal.refusals import was_pruned
 
 
@@ -67,14 +68,29 @@ class Desk:
             return self.holder_in_transaction(run)
 
     def holder_in_transaction(self, run: str) -> Lease | None:
-        row = self._file.connection.execute("select * from leases where run = ?", (run,)).fetchone()
-        lease = None if row is None else _lease(row)
+        lease = self._lease(run)
         return lease if lease is not None and lease.is_live() else None
 
-    def driven(self) -> set[str]:
-        """The runs with a live lease, within the snapshot of the caller."""
-        leases = [_lease(row) for row in self._file.connection.execute("select * from leases")]
-        return {lease.run for lease in leases if lease.is_live()}
+    def _lease(self, run: str) -> Lease | None:
+        row = self._file.connection.execute("select * from leases where run = ?", (run,)).fetchone()
+        return None if row is None else _lease(row)
+
+    def driven(self) -> Callable[[str], bool]:
+        """What says whether a run has a live lease, within the snapshot of the caller; each process is looked for once."""
+        gone: dict[str, bool] = {}
+
+        def is_driven(run: str) -> bool:
+            lease = self._lease(run)
+            if lease is None or lease.until <= time.time_ns():
+                return False
+
+            process = process_of(lease.owner)
+            if process not in gone:
+                gone[process] = is_gone(lease.owner)
+
+            return not gone[process]
+
+        return is_driven
 
     def _refuse_pruned(self, run: str) -> None:
         if self._file.connection.execute("select 1 from pruned where run = ?", (run,)).fetchone():

@@ -37,6 +37,11 @@ def is_gone(owner: str) -> bool:
     return namespace == _namespace() and _is_dead(int(pid), start)
 
 
+def process_of(owner: str) -> str:
+    """What names the process of an owner, the same for all that it drives."""
+    return owner.rpartition("/")[0]
+
+
 def describe(owner: str) -> str:
     """An owner in words, for texts of errors."""
     parts = owner.split("/")

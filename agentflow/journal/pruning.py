@@ -52,7 +52,7 @@ def _prune_one(file: Database, desk: Desk, run: str) -> tuple[int, int, int]:
         desk.forget(run)
         forget(file, run)
         db.execute(
-            f"insert into pruned ({COLUMNS}, pruned_at) select {COLUMNS}, ? from runs where id = ?",  # noqa: S608
+            f"insert into pruned ({COLUMNS}, rested, pruned_at) select {COLUMNS}, rested, ? from runs where id = ?",  # noqa: S608
             (time.time_ns(), row[0]),
         )
         db.execute("delete from runs where id = ?", (row[0],))

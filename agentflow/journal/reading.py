@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from agentflow.encoding import opening
@@ -37,10 +38,14 @@ def whole(type_: Any, at: Any, seq: Any, data: Any) -> Any:
 
 def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
     """All that is kept of a run, unchecked, within the transaction of the caller; None where it is not there."""
-    # The sign keeps SQLite from an index, which may be damaged.
-    row = db.execute(f"select {listing.COLUMNS}, id from runs where +run = ?", (run,)).fetchone()  # noqa: S608
+    row = _row_by_index(db, run)
+    if row is None and (pruned := _pruned(db, run)) is not None:
+        return pruned
+
+    # The sign keeps SQLite from its index: a run that this does not find may be there.
+    row = row or db.execute(f"{_ROW} +run = ?", (run,)).fetchone()
     if row is None:
-        return _pruned(db, run)
+        return None
 
     rows = [_kept(*found) for found in db.execute(ROWS, (row[-1],))]
     notes = () if listing.is_sound(tuple(row[:-1])) else (f"the row of run `{run}` is not what was written",)
@@ -55,6 +60,16 @@ def trail_of(db: sqlite3.Connection, run: str) -> Trail | None:
     )
 
 
+def _row_by_index(db: sqlite3.Connection, run: str) -> tuple[Any, ...] | None:
+    """The row of a run, where an index finds one that is what was written: it may lead to another run's row."""
+    row = None
+    with suppress(sqlite3.DatabaseError):
+        row = db.execute(f"{_ROW} run = ?", (run,)).fetchone()
+
+    return row if row is not None and listing.is_sound(row[:-1]) else None
+
+
+_ROW = f"select {listing.COLUMNS}, id from runs where"  # noqa: S608 - our own words only
 ROWS = "select seq, at, type, data, hash from events where run = ? order by seq"
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from agentflow.exceptions import JournalConflict
+from agentflow.exceptions import JournalConflict, UnknownName
+from agentflow.journal import Journal
 from agentflow.journal.owner import describe
+
+# Among so many of the newest runs the one is looked for that a misspelt name may stand for.
+_NAMED = 1000
 
 
 def continued_elsewhere(run: str, known: int, came: int) -> JournalConflict:
@@ -21,3 +25,8 @@ def is_driven(run: str, owner: str) -> JournalConflict:
         f"run `{run}` cannot be pruned: {describe(owner)} drives it",
         hint="wait until it has ended, or cancel it",
     )
+
+
+async def unknown_run(journal: Journal, run: str) -> UnknownName:
+    """That there is no such run, with those that may be meant."""
+    return UnknownName("run", run, [row.run for row in await journal.runs(limit=_NAMED)])

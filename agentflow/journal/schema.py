@@ -10,15 +10,14 @@ from collections.abc import Callable
 
 from agentflow.journal import MARK, said
 
-SCHEMA = 4
+SCHEMA = 5
 
 # `runs` repeats what follows from the events, for two reasons: lists need not read them, and an end that was lost is noticed.
-_RUNS = """
+# `rested` is `updated` once more, of a run at rest: it can be in an index, which would otherwise be written with each event.
+_TABLES = """
 create table runs (id integer primary key, run text not null unique, workflow text not null, status text not null,
   started integer not null, updated integer not null, events integer not null, head blob not null,
-  seal integer not null);
-create index runs_by_start on runs (started);
-create index runs_by_status on runs (status, started);
+  seal integer not null, rested integer);
 create table uses (run integer not null, digest text not null, primary key (run, digest)) without rowid;
 create index uses_by_digest on uses (digest);
 create table leases (run text primary key, owner text not null, until integer not null) without rowid;
@@ -27,8 +26,27 @@ create table requests (id integer primary key autoincrement, run text not null, 
 create index requests_by_run on requests (run);
 create table pruned (id integer primary key, run text not null unique, workflow text not null, status text not null,
   started integer not null, updated integer not null, events integer not null, head blob not null,
-  seal integer not null, pruned_at integer not null);
-create index pruned_by_start on pruned (started);
+  seal integer not null, pruned_at integer not null, rested integer);
+"""
+# The words of runs whose rows change with each event; all others are at rest.
+GOING = ("open", "asked")
+# For `runs` and `pruned` alike, so that a list costs what it lists; `listing` says which index is for what.
+_INDEXES = "".join(
+    f"""
+create index if not exists {table}_by_start on {table} (started);
+create index if not exists {table}_by_status on {table} (status, started);
+create index if not exists {table}_by_workflow on {table} (workflow, status, started);
+create index if not exists {table}_by_rest on {table} (status, rested, started) where rested is not null;
+create index if not exists {table}_by_workflow_rest on {table} (workflow, status, rested, started) where rested is not null;
+create index if not exists {table}_set_back on {table} (started) where rested < started;
+"""
+    for table in ("runs", "pruned")
+)
+# `owed` is 0 once a place has all of a run at rest, and 1 again when that run goes on.
+_DELIVERIES = """
+create table deliveries (run text not null, place text not null, upto integer not null, manner text not null,
+  owed integer not null, primary key (run, place)) without rowid;
+create index deliveries_owed on deliveries (place) where owed;
 """
 _EVENTS = """
 create table events (run integer not null, seq integer not null, at integer not null, type text not null,
@@ -39,7 +57,8 @@ create table payloads (digest text primary key, data blob not null) without rowi
 _ROWS_OF_1 = """
 select known.id, known.run, known.workflow, said_of(last.type, last.data) as status, known.started,
   last.at as updated, last.seq as events, last.hash as head,
-  seal_of(known.run, known.workflow, said_of(last.type, last.data), known.started, last.at, last.seq, last.hash) as seal
+  seal_of(known.run, known.workflow, said_of(last.type, last.data), known.started, last.at, last.seq, last.hash) as seal,
+  case when said_of(last.type, last.data) not in ('open', 'asked') then last.at end as rested
 from {runs} as known join {events} as last on last.run = known.id
 where last.seq = (select max(seq) from {events} where run = known.id)
 """
@@ -74,7 +93,7 @@ def seal(run: str, workflow: str, status: str, started: int, updated: int, event
 
 def create(db: sqlite3.Connection) -> None:
     """Make the tables of a new journal."""
-    _run(db, _EVENTS + _RUNS)
+    _run(db, _EVENTS + _TABLES + _INDEXES + _DELIVERIES)
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -96,7 +115,7 @@ def show_as_new(db: sqlite3.Connection) -> None:
     rows = _ROWS_OF_1.format(runs="main.runs", events="main.events")
     db.execute(f"create temp view runs as {rows}")
     for table in ("leases", "requests", "pruned"):
-        statement = next(s for s in _RUNS.split(";") if f"create table {table} " in s)
+        statement = next(s for s in _TABLES.split(";") if f"create table {table} " in s)
         db.execute(statement.replace("create table", "create temp table"))
 
 
@@ -104,7 +123,7 @@ def _from_1(db: sqlite3.Connection) -> None:
     """Runs are summed up in their rows; payloads know who uses them; there are leases, requests and pruned runs."""
     _add_functions(db)
     db.execute("alter table runs rename to runs_of_1")
-    _run(db, _RUNS)
+    _run(db, _TABLES)
     db.execute("insert into runs " + _ROWS_OF_1.format(runs="runs_of_1", events="events"))
     for run, data in db.execute("select run, data from events where instr(data, ?)", (MARK.encode(),)):
         uses = [(run, digest.decode()) for digest in _STAND_IN.findall(data)]
@@ -121,7 +140,40 @@ def _from_3(db: sqlite3.Connection) -> None:
     """Rows stay as they are; new ones do not repeat in `data` what stands in columns, which agentflow of format 3 could not read."""
 
 
-_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(db: sqlite3.Connection) -> None:
+    """Lists have their indexes, and deliveries say what is owed."""
+    for table in ("runs", "pruned"):
+        if not _has(db, table, "rested"):
+            db.execute(f"alter table {table} add column rested integer")
+            db.execute(f"update {table} set rested = updated where status not in ('open', 'asked')")  # noqa: S608
+
+    _run(db, _INDEXES)
+    if not _has(db, "deliveries", "run"):
+        _run(db, _DELIVERIES)
+        return
+
+    db.execute("alter table deliveries rename to deliveries_of_4")
+    _run(db, _DELIVERIES)
+    db.execute(_DELIVERIES_OF_4)
+    db.execute("drop table deliveries_of_4")
+
+
+def _has(db: sqlite3.Connection, table: str, column: str) -> bool:
+    query = "select 1 from pragma_table_info(?) where name = ?"
+    return db.execute(query, (table, column)).fetchone() is not None
+
+
+_DELIVERIES_OF_4 = """
+insert into deliveries select run, place, upto, manner, not exists (select 1 from runs
+    where runs.run = known.run and events <= upto and rested is not null)
+from deliveries_of_4 as known
+"""
+_MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+}
 
 
 def _run(db: sqlite3.Connection, statements: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,7 +14,6 @@ from agentflow.encoding import chain_of, chained, decode, encode, linked, seal
 from agentflow.events import Event, RunStarted
 from agentflow.exceptions import JournalDamaged
 from agentflow.journal import (
-    DAMAGED,
     MARK,
     Delivered,
     Lease,
@@ -28,11 +27,12 @@ from agentflow.journal import (
     stand_in,
 )
 from agentflow.journal.database import Database
-from agentflow.journal.deliveries import deliveries_to, noted
+from agentflow.journal.deliveries import deliveries_to, goes_on, noted
 from agentflow.journal.desk import Desk
 from agentflow.journal.pruning import prune
 from agentflow.journal.reading import ROWS, chain_of_row, shortened, trail_of, whole
 from agentflow.journal.refusals import continued_elsewhere, was_pruned
+from agentflow.journal.schema import GOING
 from agentflow.journal.schema import seal as seal_of_row
 from agentflow.journal.skimming import Skimmed, skim
 
@@ -84,9 +84,13 @@ class SqliteJournal:
         # Known again only once it is written: after an error the file is asked anew.
         known = self._known.pop(run, None)
         word = said_by(events[-1])
-        if known is None or kept or durable or len(events) > 2 or word != known.status:
+        is_longer = kept or durable or len(events) > 2
+        if known is None or is_longer or word != known.status or word not in GOING:
             with self._file.transaction(durable=durable):
                 known = known or self._find(run, events[0])
+                if known.status not in GOING:
+                    goes_on(self._db, run)
+
                 self._add(run, known, events, raws, word)
                 self._keep(known.id, kept)
         else:
@@ -117,9 +121,10 @@ class SqliteJournal:
             self._refuse_pruned(run)
             raise
 
-        if word != known.status:
-            # Apart, as it alone is in an index, which would be written with every event.
-            self._db.execute("update runs set status = ? where id = ?", (word, known.id))
+        if word != known.status or word not in GOING:
+            # Apart, as these alone are in indexes, which would be written with every event.
+            rested = None if word in GOING else last.at
+            self._db.execute("update runs set status = ?, rested = ? where id = ?", (word, rested, known.id))
 
         known.seq, known.head, known.status = last.seq, head, word
 
@@ -272,25 +277,13 @@ class SqliteJournal:
         limit: int | None = None,
         pruned: bool = False,
     ) -> list[RunRow]:
+        wanted = listing.Wanted(
+            status=status, workflow=workflow, before=before, after=after, limit=limit, pruned=pruned
+        )
         with self._file.snapshot():
-            rows = listing.select(
-                self._db,
-                driven=self._desk.driven(),
-                status=status,
-                workflow=workflow,
-                before=before,
-                after=after,
-                limit=limit,
-                pruned=pruned,
+            return listing.select(
+                self._db, wanted, is_driven=self._desk.driven(), has_indexes=self._file.is_current
             )
-
-        # One run that is not what was written must not hide the others.
-        return [self._listed(row) for row in rows]
-
-    def _listed(self, row: tuple[Any, ...]) -> RunRow:
-        is_sound = listing.is_sound(tuple(row)) and row[5] == row[-1]
-        known = listing.row_of(row)
-        return known if is_sound else replace(known, status=DAMAGED)
 
     def skim(self, runs: Sequence[str]) -> Iterator[Skimmed]:
         """The steps and operations of runs in short, for figures over many of them; nothing is checked or decoded."""

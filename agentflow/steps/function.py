@@ -79,7 +79,7 @@ class FunctionStep(Step[In_contra, Out_co]):
             timeout=self.timeout,
             retry=self.retry,
             budget=self.budget,
-            reads=tuple(self.read_steps()),
+            reads=tuple(self.read_steps()) if self.wants_context else (),
         )
 
     def named_tools(self) -> list[Tool[..., Any]]:

@@ -19,7 +19,7 @@ from agentflow.secrets import has_secrets, redact
 from agentflow.tracing import semconv
 from agentflow.tracing.records import attributes_of
 from agentflow.tracing.span import SpanData, SpanEvent
-from agentflow.tracing.values import Attribute
+from agentflow.tracing.values import Attribute, Joined
 
 Level = Literal["none", "digests", "redacted", "full"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -118,7 +118,9 @@ def _is_plain(span: SpanData, redactor: Redactor) -> bool:
 def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
     texts: list[str] = []
     for value in attributes.values():
-        if isinstance(value, str):
+        if isinstance(value, Joined):
+            texts += value.parts
+        elif isinstance(value, str):
             texts.append(value)
         elif isinstance(value, tuple):
             texts += value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from agentflow.encoding import chain_of, chained, encode, linked, seal, seal_of
+from agentflow.encoding import chain_of, chained, encode, linked, seal_of
 from agentflow.events import Event, OperationStarted, RunStarted, StepStarted
 from agentflow.journal import stand_in
 from agentflow.tracing import semconv
@@ -39,9 +39,7 @@ class Ledger:
         raw = encode(event, self._apart)
         digest, known = hashlib.sha256(raw).digest(), seal_of(event)
         hash_ = chained(before, raw) if self._chain == 1 else linked(before, known or digest)
-        if not known:
-            seal(event, digest)
-        elif known != digest:
+        if known and known != digest:
             # It was written before a secret was known, and is not told again without it: its digest would not fit.
             raw, digest = b"", known
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, cast
 
 from agentflow.events import Json
-from agentflow.tracing.values import dumped
+from agentflow.tracing.values import Joined, dumped, fits, fitted, is_valid
 
 Message = dict[str, Any]
+# Longer items are not kept for the next turn.
+_SHORT = 4096
 
 
 def instructions(text: str) -> list[Message]:
@@ -34,6 +37,30 @@ def messages(items: Sequence[Json]) -> list[Message]:
             found.append({"role": role, "parts": parts})
 
     return found
+
+
+def written(items: Sequence[str]) -> str:
+    """The JSON of `messages` of items that are JSON themselves: a conversation grows, and each item is read once."""
+    found: list[tuple[str, list[str]]] = []
+    for item in items:
+        role, parts = _kept(item) if len(item) <= _SHORT else _parts(item)
+        if found and found[-1][0] == role:
+            found[-1][1].extend(parts)
+        else:
+            found.append((role, [*parts]))
+
+    said = [f'{{"role":{dumped(role)},"parts":[{",".join(parts)}]}}' for role, parts in found]
+    text = f"[{','.join(said)}]"
+    known = [*(role for role, _ in found), *(part for _, parts in found for part in parts)]
+    return Joined(text, known) if fits(text) and is_valid(text) else fitted(json.loads(text))
+
+
+def _parts(item: str) -> tuple[str, tuple[str, ...]]:
+    role, parts = _read(json.loads(item))
+    return role, tuple(map(dumped, parts))
+
+
+_kept = lru_cache(1024)(_parts)
 
 
 def answered(items: Sequence[Json], finish_reason: str) -> list[Message]:

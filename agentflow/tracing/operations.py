@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from agentflow.events import Json, OperationFinished, OperationStarted
 from agentflow.tracing import semconv
-from agentflow.tracing.messages import answered, instructions, messages, said
+from agentflow.tracing.messages import answered, instructions, messages, said, written
 from agentflow.tracing.span import Kind, OpenSpan
 from agentflow.tracing.values import Attribute, attribute, data_of, fitted
+from agentflow.transcript import Transcribed
 
 Attributes = dict[str, Attribute]
 
@@ -142,6 +144,10 @@ def _asked(event: OperationStarted) -> Attributes:
     if event.request is None:
         return {}
 
+    if event.kind == "chat" and isinstance(event.request, Transcribed):
+        rest, *items = event.request.texts
+        return _chat(json.loads(rest), items)
+
     request = data_of(event.request)
     if event.kind == "tool":
         return {semconv.TOOL_ARGUMENTS: fitted(request)}
@@ -153,9 +159,11 @@ def _asked(event: OperationStarted) -> Attributes:
     return reader(cast("Mapping[str, Any]", request))
 
 
-def _chat(request: Mapping[str, Any]) -> Attributes:
+def _chat(request: Mapping[str, Any], items: Sequence[str] | None = None) -> Attributes:
+    """What a model was asked; `items` may be the messages, each as JSON."""
     attributes = _told(request)
-    attributes[semconv.INPUT_MESSAGES] = fitted(messages(request.get("messages") or ()))
+    asked = fitted(messages(request.get("messages") or ())) if items is None else written(items)
+    attributes[semconv.INPUT_MESSAGES] = asked
     attributes[semconv.OUTPUT_TYPE] = "json" if request.get("schema") else "text"
     if request.get("tools"):
         tools = [{"type": "function", "name": name} for name in request["tools"]]

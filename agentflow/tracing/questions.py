@@ -13,7 +13,7 @@ from agentflow.events import (
     Payload,
 )
 from agentflow.tracing import semconv
-from agentflow.tracing.values import Attribute, data_of, described, fitted
+from agentflow.tracing.values import Attribute, data_of, describe, fitted
 
 Attributes = dict[str, Attribute]
 
@@ -94,7 +94,7 @@ def resolved(event: OperationResolved) -> Attributes:
         semconv.OPERATION_ID: event.operation,
         semconv.EFFECT_VERDICT: event.verdict,
         semconv.EFFECT_RESOLVED_BY: event.by,
-        **described(semconv.OPERATION_RESULT, event.result),
+        **describe({}, semconv.OPERATION_RESULT, event.result),
     }
     if event.comment:
         attributes[semconv.EFFECT_COMMENT] = event.comment

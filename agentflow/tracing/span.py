@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from agentflow.events import ErrorInfo, Event
 from agentflow.tracing import semconv
-from agentflow.tracing.values import LIMIT, Attribute, cut
+from agentflow.tracing.values import LIMIT, Attribute, Joined, cut
 
 Kind = Literal["internal", "client"]
 Status = Literal["unset", "error"]
@@ -121,7 +121,9 @@ class OpenSpan:
 def _fit(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
     for name, value in attributes.items():
         # What `cut` would leave is told at a glance, without a call for each.
-        if isinstance(value, str) and not (len(value) <= LIMIT and value.isascii()):
+        if isinstance(value, str) and not (
+            (len(value) <= LIMIT and value.isascii()) or isinstance(value, Joined)
+        ):
             attributes[name] = cut(value)
 
     return attributes

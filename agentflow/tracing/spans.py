@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from agentflow.events import (
     EVENTS,
@@ -46,13 +46,13 @@ from agentflow.tracing.span import OpenSpan as OpenSpan
 from agentflow.tracing.span import SpanData as SpanData
 from agentflow.tracing.span import SpanEvent as SpanEvent
 from agentflow.tracing.span import SpanLink as SpanLink
-from agentflow.tracing.values import Attribute, data_of, described, fitted
+from agentflow.tracing.values import Attribute, data_of, describe, fitted
 from agentflow.tracing.work import CUT_OFF, Work, waiting
 
 Attributes = dict[str, Attribute]
 
 _ROOT = ""
-_DRIVEN = (RunStarted, RunResumed)
+_DRIVEN = frozenset({RunStarted, RunResumed})
 _OF_OPERATIONS = frozenset({OperationStarted, OperationFinished})
 _OF_RUNS = frozenset(kind for name, kind in EVENTS.items() if name.startswith("run."))
 # What a step that is being stopped may still say before that.
@@ -123,8 +123,8 @@ class SpanFolder:
             spans = [span._replace(service=self._service) for span in spans]
 
         # What a resumption closes was the work of who drove the run before.
-        if isinstance(event, _DRIVEN):
-            self._service = event.service
+        if kind in _DRIVEN:
+            self._service = cast("RunStarted", event).service
 
         return spans
 
@@ -280,8 +280,7 @@ class SpanFolder:
             start=event.at,
             names=(event.step, event.attempt),
             lasting=look.is_lasting,
-            attributes=steps.begun(at, look, event.attempt, self.run_id)
-            | described(semconv.STEP_INPUT, given),
+            attributes=describe(steps.begun(at, look, event.attempt, self.run_id), semconv.STEP_INPUT, given),
             links=self._earlier(event) if event.attempt > 1 or self._doubts else (),
         )
         return [waiting(before, event.at)] if before is not None else []
@@ -327,7 +326,7 @@ class SpanFolder:
         if span is None:
             return []
 
-        span.attributes.update(described(semconv.STEP_OUTPUT, output))
+        describe(span.attributes, semconv.STEP_OUTPUT, output)
         if event.case is not None:
             span.attributes[semconv.STEP_CASE] = event.case
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from agentflow.events import Json, Payload
 
@@ -21,6 +21,19 @@ _REWRITTEN = 8192
 # Whole numbers of fewer digits are written as they were read; Python refuses those of thousands.
 _WIDE = 20
 _CUTS = (8192, 2048, 512, 128)
+
+
+class Joined(str):
+    """A text put together of `parts`, which hold all that it says: known ones need not be looked at again."""
+
+    __slots__ = ("parts",)
+    parts: Sequence[str]
+
+    def __new__(cls, text: str, parts: Sequence[str]) -> Self:
+        """The text as a value of an attribute: it is valid Unicode, and no longer than one may be."""
+        made = super().__new__(cls, text)
+        made.parts = parts
+        return made
 
 
 def cut(text: str, limit: int = LIMIT) -> str:
@@ -45,11 +58,24 @@ def dumped(value: Json) -> str:
     return _write(value)
 
 
+def fits(text: str) -> bool:
+    """Whether an attribute may hold all of `text`."""
+    return len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT
+
+
+def is_valid(text: str) -> bool:
+    """Whether `text` is Unicode, without halves of surrogate pairs."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def fitted(value: Json) -> str:
     """`value` as JSON of at most `LIMIT` bytes that still parses: long texts inside it are cut, then cut shorter."""
     text = dumped(value)
     for limit in _CUTS:
-        if len(text) <= LIMIT // 4 or len(text.encode(errors="replace")) <= LIMIT:
+        if fits(text):
             break
 
         text = dumped(_shortened(value, limit))
@@ -94,24 +120,25 @@ def data_of(payload: Payload | None) -> Json:
         return "(a value that is no JSON)"
 
 
-def described(name: str, payload: Payload | None) -> dict[str, Attribute]:
-    """A payload as attributes: `name` where it is small, else its digest and size in bytes."""
+def describe(attributes: dict[str, Attribute], name: str, payload: Payload | None) -> dict[str, Attribute]:
+    """Add a payload to attributes: as `name` where it is small, else its digest and size in bytes."""
     if payload is None:
-        return {}
+        return attributes
 
     try:
         text = written(payload)
     except ValueError:
-        return {name: "(a value that is no JSON)"}
+        text = "(a value that is no JSON)"
 
-    if len(text) <= INLINE and text.isascii():
-        return {name: text}
+    is_small = len(text) <= INLINE and (text.isascii() or len(text.encode(errors="replace")) <= INLINE)
+    if is_small:
+        attributes[name] = text
+        return attributes
 
     raw = text.encode(errors="replace")
-    if len(raw) <= INLINE:
-        return {name: text}
-
-    return {f"{name}.digest": "sha256:" + hashlib.sha256(raw).hexdigest(), f"{name}.size": len(raw)}
+    attributes[f"{name}.digest"] = "sha256:" + hashlib.sha256(raw).hexdigest()
+    attributes[f"{name}.size"] = len(raw)
+    return attributes
 
 
 def attribute(value: Any) -> Attribute:

@@ -57,7 +57,7 @@ def _found(s: Subject) -> tuple[set[str], dict[str, tuple[str, str]]]:
 
 def _is_branching(s: Subject) -> bool:
     """Whether there may be several values at once, or a join that waits for them."""
-    return bool(s.of_kind("gather")) or any(len(targets) > 1 for targets in s.follow.values())
+    return bool(s.of_kind("gather")) or s.arrows.is_branching()
 
 
 def _meetings(s: Subject, met: set[str]) -> Iterator[Problem]:

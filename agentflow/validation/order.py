@@ -55,14 +55,15 @@ def is_settled(s: Subject) -> bool:
     if s.cased or not s.is_straight or len(s.reached) < len(s.steps):
         return False
 
-    filled: dict[str, set[int]] = {id_: set() for id_ in s.of_kind("gather")}
-    for edge in s.spec.edges:
-        if edge.target in filled:
-            filled[edge.target].add(edge.slot or 0)
-
+    gathers, number = set(s.of_kind("gather")), s.numbers
+    filled = {
+        (edge.slot or 0) * len(number) + number[edge.target]
+        for edge in s.spec.edges
+        if edge.target in gathers
+    }
     # Each step but the start is entered by an edge at least, and so is each slot.
-    least = len(s.steps) - 1 - len(filled) + sum(map(len, filled.values()))
-    return s.spec.start not in filled and len(s.spec.edges) == least
+    least = len(s.steps) - 1 - len(gathers) + len(filled)
+    return s.spec.start not in gathers and len(s.spec.edges) == least
 
 
 def is_forking(s: Subject) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from types import GenericAlias
 from typing import Any
 
-from agentflow.digraph import ordered, reached
+from agentflow.digraph import Arrows, reached
 from agentflow.places import Places
 from agentflow.spec import EdgeSpec, StepKind, StepSpec, WorkflowSpec
 from agentflow.typeref import assignable, cases, short_name
@@ -72,40 +74,51 @@ class Subject:
         return follow
 
     @cached_property
-    def order(self) -> Sequence[str]:
-        """The steps, each after all that lead to it; fewer than there are, where some lead to themselves."""
-        return ordered(self.follow)
+    def numbers(self) -> dict[str, int]:
+        """The steps, numbered."""
+        return {id_: number for number, id_ in enumerate(self.steps)}
+
+    @cached_property
+    def arrows(self) -> Arrows:
+        """The steps that each step leads to, by their numbers."""
+        number, edges = self.numbers, self.spec.edges
+        sources, targets = [number[edge.source] for edge in edges], [number[edge.target] for edge in edges]
+        return Arrows(len(number), sources, targets)
+
+    @cached_property
+    def _order(self) -> Sequence[int]:
+        """The numbers of the steps, each after all that lead to it; fewer than there are, where some lead to themselves."""
+        return self.arrows.ordered()
 
     @cached_property
     def is_straight(self) -> bool:
         """Whether no step leads to itself, on whatever way."""
-        return len(self.order) == len(self.steps)
+        return len(self._order) == len(self.steps)
 
     @cached_property
-    def reached(self) -> set[str]:
+    def reached(self) -> AbstractSet[str]:
         """The steps that edges from the start lead to, and the start."""
+        if self.spec.start not in self.steps:
+            return {self.spec.start}
+
         if not self.is_straight:
             return reached(self.follow, [self.spec.start])
 
-        found = {self.spec.start}
-        for step in self.order:
-            if step in found:
-                found.update(self.follow[step])
-
-        return found
+        return self._among(self.arrows.after(self._order, self.numbers[self.spec.start]))
 
     @cached_property
-    def leading(self) -> set[str]:
+    def leading(self) -> AbstractSet[str]:
         """The steps from which edges lead to the end, and the end."""
+        if self.spec.end not in self.steps:
+            return {self.spec.end}
+
         if not self.is_straight:
             return reached(_turned(self.follow), [self.spec.end])
 
-        found = {self.spec.end}
-        for step in reversed(self.order):
-            if not found.isdisjoint(self.follow[step]):
-                found.add(step)
+        return self._among(self.arrows.before(self._order, self.numbers[self.spec.end]))
 
-        return found
+    def _among(self, found: bytearray) -> AbstractSet[str]:
+        return self.steps.keys() if all(found) else set(compress(self.steps, found))
 
     def of_kind(self, kind: StepKind) -> list[str]:
         """The steps of a kind, in the order written."""

@@ -199,6 +199,7 @@ def test_what_was_written_before_a_secret_was_known_is_not_told_again(
     for event in events:
         digest_of_event(event)
 
+    head = trail_of(trails()["failed"]).head.hex()
     monkeypatch.setattr(secrets, "_known", {})
     monkeypatch.setattr(secrets, "_pattern", None)
     monkeypatch.setenv("WORD", "cannot be worked on")
@@ -209,7 +210,7 @@ def test_what_was_written_before_a_secret_was_known_is_not_told_again(
     assert "cannot be worked on" not in str(document)
     assert (verdict.state, verdict.fault) == ("incomplete", None)
     assert "their order is proven" in verdict.gaps[0]
-    assert verdict.head == trail_of(trails()["failed"]).head.hex()
+    assert verdict.head == head
 
 
 @pytest.mark.parametrize(("file", "recorded"), RUNS.items(), ids=RUNS)

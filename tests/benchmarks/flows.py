@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from agentflow import Approval, Wait, Workflow, each, step
+from agentflow import Approval, Wait, Workflow, each, gather, step
 from agentflow.steps.function import FunctionStep
 
 
@@ -44,6 +44,11 @@ async def count(numbers: list[int]) -> int:
 
 
 @step
+async def total_of(numbers: tuple[int, ...]) -> int:
+    return sum(numbers)
+
+
+@step
 async def total(numbers: list[int]) -> int:
     return sum(numbers)
 
@@ -66,6 +71,20 @@ def fan(width: int) -> Workflow[int, int]:
     """One step, `width` branches at once, and one that adds up what they gave."""
     branches = each(same, parallel=width, at_most=width)
     return Workflow("fan", start=split, end=total, edges=[split >> branches >> total])
+
+
+def joined(width: int) -> Workflow[int, int]:
+    """One step, `width` branches of a gather, each a step of its own, and one that adds up what they gave."""
+    branches = [same.named(f"branch{number}") for number in range(width)]
+    return Workflow("joined", start=same, end=total_of, edges=[same >> gather(*branches) >> total_of])
+
+
+def nested(width: int) -> Workflow[int, int]:
+    """One step, `width` workflows of two steps at once, and one that adds up what they gave."""
+    first, second = chain_steps(2)
+    inner = Workflow("inner", start=first, end=second, edges=[first >> second])
+    branches = each(inner, parallel=width, at_most=width)
+    return Workflow("nested", start=split, end=total, edges=[split >> branches >> total])
 
 
 def loop(times: int) -> Workflow[int, int]:

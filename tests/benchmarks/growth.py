@@ -49,8 +49,12 @@ SERIES = (
             ("a page of runs that wait", "runs --status waiting"),
             ("a page of runs since a moment", "runs --since"),
             ("a page of runs until a moment", "runs --until"),
+            ("a page of runs of a workflow that has few", "runs --workflow"),
+            ("a page of runs that a collector is owed", "owed to a collector"),
             ("one run read", "read one"),
             ("one run taken up and finished", "resume one"),
+            ("one run verified", "verify one"),
+            ("a run pruned", "prune"),
             ("figures over all runs, a run", "stats"),
         )
     ),

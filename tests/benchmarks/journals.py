@@ -19,6 +19,8 @@ from tests.benchmarks.flows import chain, count, gated, same, split
 
 STEPS = 10
 LISTED = 20  # runs on the first page of a list, for which one more is asked to see whether there are more
+PRUNED = 5  # runs that are pruned together
+TAKEN = 20  # runs that are taken up in a sample: one alone would be little more than noise
 
 
 async def events_of_one() -> list[Event]:
@@ -128,6 +130,22 @@ async def list_until(size: int, folder: Path) -> Case:
     return Case(run=once, units=1, check=expects(LISTED))
 
 
+async def list_workflow(size: int, folder: Path) -> Case:
+    """`agentflow runs --workflow` of one that few runs are of, all of them old; a figure is of a page."""
+    journal, template = await full_of(size, folder), await events_of_one()
+    for number in range(LISTED):
+        first, *rest = as_another(template, -number)
+        assert isinstance(first, RunStarted)
+        await journal.append(
+            f"rare{number}", [replace(first, run=f"rare{number}", workflow="rare", seq=1), *rest]
+        )
+
+    async def once() -> int:
+        return len(await journal.runs(workflow="rare", limit=LISTED + 1))
+
+    return Case(run=once, units=1, check=expects(LISTED))
+
+
 async def read_one(size: int, folder: Path) -> Case:
     """The events of one run, read and their chain checked; a figure is of a run."""
     journal = await full_of(size, folder)
@@ -145,14 +163,54 @@ async def resume_one(size: int, folder: Path) -> Case:
     waiting: list[str] = []
 
     async def before() -> None:
-        waiting.append((await run(workflow, 0, settings=settings).result()).run_id)
+        for _ in range(TAKEN):
+            waiting.append((await run(workflow, 0, settings=settings).result()).run_id)
 
     async def once() -> int:
-        again = await resume(workflow, waiting[-1], settings=settings)
+        again = await resume(workflow, waiting.pop(), settings=settings)
         again.decide(None, Decision(approved=True, by="benchmark"))
         return await again
 
-    return Case(run=once, units=1, check=expects(2), before=before, inner=1)
+    return Case(run=once, units=1, check=expects(2), before=before, inner=TAKEN)
+
+
+async def trail_of_one(size: int, folder: Path) -> Case:
+    """The record of one run found to be what was written, as `agentflow audit verify RUN` does it; a figure is of a run."""
+    journal = await full_of(size, folder)
+
+    async def once() -> str:
+        trail = await journal.trail("r7")
+        assert trail is not None
+        return verify_rows(trail).state
+
+    return Case(run=once, units=1, check=expects("ok"))
+
+
+async def owed_to_one(size: int, folder: Path) -> Case:
+    """What a collector is owed that has all runs but one page of them; a figure is of a page."""
+    journal = await full_of(size, folder)
+    rows = await journal.runs()
+    with journal._file.transaction():
+        journal._db.executemany(
+            "insert into deliveries values (?,'here',?,'{}',?)",
+            [(row.run, 0 if n < LISTED else row.events, n < LISTED) for n, row in enumerate(rows)],
+        )
+
+    async def once() -> int:
+        return len(await journal.deliveries("here"))
+
+    return Case(run=once, units=1, check=expects(LISTED))
+
+
+async def prune_some(size: int, folder: Path) -> Case:
+    """The oldest runs taken out, and the room given back; a figure is of a run."""
+    journal = await full_of(size, folder)
+    runs = [row.run for row in await journal.runs()]
+
+    async def once() -> int:
+        return (await journal.prune([runs.pop() for _ in range(PRUNED)])).runs
+
+    return Case(run=once, units=PRUNED, check=expects(PRUNED), inner=1)
 
 
 async def figures_of_all(size: int, folder: Path) -> Case:

@@ -98,12 +98,16 @@ JOBS: tuple[Job, ...] = (
         ("runs --status waiting", MANY, "journals:list_waiting"),
         ("runs --since", MANY, "journals:list_since"),
         ("runs --until", MANY, "journals:list_until"),
+        ("runs --workflow", MANY, "journals:list_workflow"),
+        ("owed to a collector", MANY, "journals:owed_to_one"),
     ),
     *_jobs(
         "journal",
         "run",
         ("read one", MANY, "journals:read_one"),
         ("resume one", MANY, "journals:resume_one"),
+        ("verify one", MANY, "journals:trail_of_one"),
+        ("prune", MANY, "journals:prune_some"),
         ("stats", MANY, "journals:figures_of_all"),
     ),
     *_jobs(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agentflow import run
+from agentflow import Workflow, run
 from agentflow.engine.runner import AT_ONCE
 from tests.benchmarks.counting import (
     CALLS,
@@ -14,11 +15,12 @@ from tests.benchmarks.counting import (
     WAITING,
     appends_of,
     bytes_of_rows,
+    calls_of,
     calls_per_unit,
     held_bytes,
     tasks_of,
 )
-from tests.benchmarks.flows import chain, fan, loop
+from tests.benchmarks.flows import chain, fan, joined, loop, nested
 from tests.benchmarks.guard import MARGIN, recorded
 
 COUNTS = recorded()["counts"]
@@ -40,6 +42,16 @@ async def test_ten_times_the_size_takes_as_many_calls_a_unit(job: str, tmp_path:
     assert await calls_per_unit(f"{job}/1000", tmp_path) <= GROWTH * await calls_per_unit(
         f"{job}/100", tmp_path
     )
+
+
+@pytest.mark.parametrize("flow", [joined, nested])
+async def test_ten_times_the_branches_take_as_many_calls_each(
+    flow: Callable[[int], Workflow[int, int]],
+) -> None:
+    """What a branch of a gather and a sub-workflow of a map call does not depend on how many there are beside it."""
+    few, many = flow(50), flow(500)
+    each_of_few = await calls_of(lambda: run(few, 50).output()) / 50
+    assert await calls_of(lambda: run(many, 500).output()) / 500 <= GROWTH * each_of_few
 
 
 async def test_a_stretch_of_steps_makes_no_task_for_each() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentflow import Workflow, gather, step
-from agentflow.digraph import ordered
+from agentflow.digraph import Arrows
 from agentflow.path import Path
 from agentflow.spec import EdgeSpec, StepSpec, WorkflowSpec
 from agentflow.steps.function import FunctionStep
@@ -170,8 +170,24 @@ def test_a_large_graph_of_joins_is_checked() -> None:
 
 def test_an_order_leaves_out_what_is_behind_a_cycle() -> None:
     """Each node comes after all that lead to it; those of a cycle, and those that only it leads to, are not there."""
-    straight = {"a": ["b", "c"], "b": ["d"], "c": ["b", "d"], "d": []}
-    assert ordered(straight) == ["a", "c", "b", "d"]
+    straight = arrows(4, (0, 1), (2, 1), (0, 2), (1, 3), (2, 3))
+    assert [straight.of(node) for node in range(4)] == [[1, 2], [3], [1, 3], []]
+    assert straight.ordered() == [0, 2, 1, 3]
 
-    assert ordered({"a": ["b"], "b": ["c"], "c": ["b", "d"], "d": [], "e": ["d"]}) == ["a", "e"]
-    assert ordered({"a": ["a"]}) == []
+    assert arrows(5, (0, 1), (1, 2), (2, 1), (2, 3), (4, 3)).ordered() == [0, 4]
+    assert arrows(1, (0, 0)).ordered() == []
+
+
+def test_what_is_after_and_before_a_node_is_found() -> None:
+    """Edges are followed from a node on, or back from one, over however many nodes; others are left out."""
+    graph = arrows(6, (0, 1), (1, 2), (3, 2), (2, 4), (3, 5))
+    order = graph.ordered()
+
+    assert list(graph.after(order, 1)) == [0, 1, 1, 0, 1, 0]
+    assert list(graph.before(order, 2)) == [1, 1, 1, 1, 0, 0]
+    assert [arrows(2, (0, 1)).is_branching(), graph.is_branching()] == [False, True]
+
+
+def arrows(count: int, *edges: tuple[int, int]) -> Arrows:
+    """A graph by its edges."""
+    return Arrows(count, [source for source, _ in edges], [target for _, target in edges])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from agentflow import Workflow, gather, step
 from agentflow.engine.graph import Graph, compile_graph
 from agentflow.engine.migration import migrated, obstacles
+from agentflow.engine.reduce import reduce
 from agentflow.engine.state import State, empty
-from agentflow.events import Event, StepFinished, StepStarted
+from agentflow.events import Event, Payload, StepFinished, StepStarted
 from agentflow.exceptions import ProjectError
 from agentflow.path import MapStep, Place, Step
 from agentflow.spec import EdgeSpec, MapSpec, WorkflowSpec
@@ -512,3 +513,21 @@ def test_a_run_that_has_not_begun() -> None:
 
     assert text_of(migrated(empty(), graph_of(LINE), compile_graph(new))) == text_of(empty())
     assert obstacles(empty(), LINE.spec, new) == []
+
+
+def test_branches_of_a_sub_workflow_that_does_not_fork_any_more_end_with_it() -> None:
+    """Moved onto a definition in which nothing forks, what is open beside the step that is the end goes with the sub-workflow."""
+    joining = Workflow("joining", start=one, end=add, edges=[one >> gather(two, three) >> add])
+    outer = Workflow("outer", start=joining, end=last, edges=[joining >> last])
+    edges = [EdgeSpec(source=source, target="three") for source in ("one", "two")]
+    line = replace(joining.spec, end="three", edges=(replace(edges[0], target="two"), edges[1]))
+    new = compile_graph(changed(outer.spec, "joining", workflow=line))
+    _, states = watched(outer, 1, oldest)
+    around, *inside = "joining#1", "joining#1/two#1", "joining#1/three#1"
+    state = next(s for s in states if {a.id for a in s.open()} == {around, *inside})
+
+    state = migrated(state, graph_of(outer), new)
+    for id_, output in ((inside[1], Payload(1)), (around, None)):
+        state, _ = reduce(state, StepFinished(step=id_, output=output, at=1), new)
+
+    assert [a.id for a in state.open()] == ["last#1"]

@@ -69,6 +69,13 @@ async def look(path: Path, *, read_only: bool) -> set[str]:
     except JournalError as error:
         said.add(str(error))
 
+    try:
+        # What an index leads to is what was written, or said to be damaged.
+        rows = [*await journal.runs(workflow="w", after=1), *await journal.runs(status=["open", "done"])]
+        assert all(row.status == DAMAGED or row.events == len(EVENTS[row.run]) for row in rows)
+    except JournalError as error:
+        said.add(str(error))
+
     await journal.close()
     return said
 
@@ -170,6 +177,31 @@ async def test_a_run_that_an_index_does_not_find(tmp_path: Path) -> None:
     with pytest.raises(JournalDamaged):
         await journal.read("nobody")
 
+    await journal.close()
+
+
+async def test_a_run_that_only_its_row_tells_of_is_proven_all_the_same(tmp_path: Path) -> None:
+    """Where the index of runs is another's, to read a run is refused, but what is kept of it is given, and so is what was pruned."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    for run in ("r", "gone"):
+        await journal.append(run, chain(run, 3))
+
+    await journal.prune(["gone"])
+    journal._db.execute("pragma writable_schema=on")
+    journal._db.execute(
+        """update sqlite_master set rootpage = (select rootpage from sqlite_master where name = 'sqlite_autoindex_pruned_1')
+        where name = 'sqlite_autoindex_runs_1'"""
+    )
+    await journal.close()
+    journal = SqliteJournal(tmp_path / "j.db")
+    with pytest.raises(JournalDamaged):
+        await journal.read("r")
+
+    kept, gone = await journal.trail("r"), await journal.trail("gone")
+    assert kept is not None
+    assert gone is not None
+    assert (len(kept.rows), kept.notes, gone.is_pruned) == (3, (), True)
+    assert await journal.trail("nobody") is None
     await journal.close()
 
 

@@ -95,7 +95,7 @@ from tests.journal.examples import chain
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 async def main():
     journal = SqliteJournal(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
     events = chain("r", 300, size=300)
     n = 0
     try:

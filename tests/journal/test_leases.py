@@ -12,10 +12,11 @@ from agentflow import SqliteJournal
 from agentflow.exceptions import JournalDamaged, JournalUnwritable
 from agentflow.journal import Journal, Lease
 from agentflow.journal.owner import new_owner
-from tests.journal.examples import chain
+from tests.journal.examples import chain, started
 from tests.journal.processes import begun, together
 
 LATER = time.time_ns() + 3_600_000_000_000
+NAMED = "from agentflow.journal.owner import new_owner; print(new_owner())"
 
 
 async def test_a_run_is_claimed_once(journal: Journal) -> None:
@@ -50,7 +51,7 @@ async def test_a_lease_whose_time_is_over(journal: Journal) -> None:
 
 async def test_the_lease_of_a_dead_process(journal: Journal) -> None:
     """Who surely runs no more is not waited for."""
-    other = begun("from agentflow.journal.owner import new_owner; print(new_owner())")
+    other = begun(NAMED)
     dead = other.communicate()[0].strip()
     await journal.claim("r", dead, LATER)
 
@@ -79,6 +80,19 @@ def test_of_many_processes_one_gets_a_run(tmp_path: Path) -> None:
     won = Counter(line for printed in lines for line in printed)
 
     assert won == {str(n): 1 for n in range(100)}
+
+
+async def test_lists_tell_the_runs_of_the_living(journal: Journal) -> None:
+    """Of many runs those are running whose process lives, and whose lease is not over; whoever else the process drives."""
+    dead = begun(NAMED).communicate()[0].strip()
+    for number, (owner, until) in enumerate(
+        [(dead, LATER), (new_owner(), LATER), (dead, LATER), (new_owner(), 1), (new_owner(), LATER)]
+    ):
+        await journal.append(f"r{number}", [started(f"r{number}", at=number)])
+        await journal.claim(f"r{number}", owner, until)
+
+    assert [row.run for row in await journal.runs(status=["running"])] == ["r4", "r1"]
+    assert [row.run for row in await journal.runs(status=["open"])] == ["r3", "r2", "r0"]
 
 
 async def test_many_leases_are_renewed_at_once(journal: Journal) -> None:
@@ -189,6 +203,7 @@ async def test_a_journal_to_read_takes_nothing(tmp_path: Path) -> None:
 async def test_a_damaged_lease_is_said(tmp_path: Path, statement: str) -> None:
     """What is not what was written is no lease, but damage."""
     journal = SqliteJournal(tmp_path / "j.db")
+    await journal.append("r", chain("r", 2))
     await journal.claim("r", "a", LATER)
     journal._db.execute(f"update leases {statement}")
     for asked in (journal.holder("r"), journal.claim("r", "b", LATER), journal.runs()):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentflow import SqliteJournal
+from agentflow import MemoryJournal, SqliteJournal
+from agentflow.app import load
 from agentflow.events import (
     ApprovalAsked,
     ErrorInfo,
@@ -24,7 +27,7 @@ from agentflow.events import (
     StepStarted,
     TimerSet,
 )
-from agentflow.exceptions import JournalDamaged
+from agentflow.exceptions import JournalDamaged, ProjectError, UnknownName
 from agentflow.journal import DAMAGED, Journal
 from tests.journal.examples import chain, started
 
@@ -121,26 +124,39 @@ async def test_filters(journal: Journal) -> None:
     assert await names(pruned=True) == ""
 
 
-async def test_lists_of_a_status_use_an_index(tmp_path: Path) -> None:
-    """However many runs there are, those of a status are found without reading the others, and none are sorted."""
-    journal = SqliteJournal(tmp_path / "j.db")
-    for n in range(3):
-        await journal.append(f"r{n}", chain(f"r{n}", 2))
+def drawn(chance: random.Random, number: int) -> list[Event]:
+    """A run with up to three further events; at few times, so that some are alike, and the clock goes back in some."""
+    first = started(f"r{number}", at=chance.randint(1, 5), workflow=f"w{number % 2}")
+    names = [*LAST, *["done"] * len(LAST)]
+    kinds = [LAST[chance.choice(names)][0] for _ in range(chance.randrange(4))]
+    return [first, *(replace(kind, seq=n, at=chance.randint(1, 5)) for n, kind in enumerate(kinds, 2))]
 
-    asked: list[str] = []
-    journal._db.set_trace_callback(asked.append)
-    await journal.runs(limit=20)
-    await journal.runs(status=["done"], limit=20)
-    journal._db.set_trace_callback(None)
-    plans = [
-        " ".join(row[3] for row in journal._db.execute(f"explain query plan {query}"))
-        for query in asked
-        if query.startswith("select run, workflow")
-    ]
 
-    assert ["runs_by_start" in plans[0], "runs_by_status" in plans[1]] == [True, True]
-    assert "TEMP B-TREE" not in plans[0]
-    await journal.close()
+async def test_a_list_is_what_looking_at_each_run_gives(tmp_path: Path) -> None:
+    """Whatever the indexes are used for: in a file the runs that fit, and their order, are those of a journal in memory."""
+    chance = random.Random(11)
+    memory, file = MemoryJournal(), SqliteJournal(tmp_path / "j.db")
+    runs = [drawn(chance, number) for number in range(80)]
+    for journal in (memory, file):
+        for number, events in enumerate(runs):
+            for event in events:
+                await journal.append(f"r{number}", [event])
+
+            if number % 3 == 1:
+                await journal.claim(f"r{number}", "me", LATER)
+
+        await journal.prune([f"r{number}" for number in range(0, 80, 3)])
+
+    statuses = [(), ("open", "done"), ("lost",), *((status,) for _, status in LAST.values()), ("running",)]
+    times = (None, 2, 3, 5)
+    for status, workflow, after, before, limit, pruned in product(
+        statuses, ("", "w0", "w2"), times, times, (None, 3), (False, True)
+    ):
+        choice: dict[str, Any] = {"status": status, "workflow": workflow, "limit": limit, "pruned": pruned}
+        found = [await journal.runs(**choice, after=after, before=before) for journal in (file, memory)]
+        assert found[0] == found[1], (choice, after, before)
+
+    await file.close()
 
 
 @pytest.mark.parametrize("column", ["workflow", "status", "run"])
@@ -157,3 +173,20 @@ async def test_a_row_that_was_altered_is_said(tmp_path: Path, column: str) -> No
         await journal.read("r")
 
     await journal.close()
+
+
+async def test_a_misspelt_run_is_looked_for_among_the_newest(journal: Journal) -> None:
+    """However many runs there are, the error names those near to it, and costs no more than among a thousand."""
+    for number in range(1010):
+        await journal.append(f"run-{number}", [started(f"run-{number}", at=number)])
+
+    with pytest.raises(UnknownName, match="there is no run `run-1009x`") as refused:
+        await load(journal, "run-1009x")
+
+    assert (len(refused.value.known), refused.value.nearest[0]) == (1000, "run-1009")
+    await journal.prune(["run-7"])
+    head = (await journal.runs(pruned=True))[0].head
+    with pytest.raises(ProjectError, match="run `run-7` was pruned") as pruned:
+        await load(journal, "run-7")
+
+    assert pruned.value.hint == f"it is {head}"

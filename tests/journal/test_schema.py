@@ -11,17 +11,28 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentflow import SqliteJournal
 from agentflow.audit.rows import verify_rows
 from agentflow.encoding import chained, encode, opening
-from agentflow.events import CHAIN, ApprovalAsked, ErrorInfo, Event, Payload, RunFailed, RunFinished
+from agentflow.events import (
+    CHAIN,
+    ApprovalAsked,
+    ErrorInfo,
+    Event,
+    Payload,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+)
 from agentflow.exceptions import JournalDamaged, JournalError, JournalVersion
-from agentflow.journal import canonical, schema
+from agentflow.journal import Delivered, canonical, schema
 from agentflow.journal.skimming import skimmed
 from tests.journal.examples import chain, started
+from tests.journal.formats import make_older
 from tests.journal.processes import begun
 
 LATER = time.time_ns() + 3_600_000_000_000
@@ -125,6 +136,7 @@ async def check(journal: SqliteJournal) -> None:
     assert {row.run: row.status for row in rows} == STATUSES
     assert [row.head for row in rows] == [await journal.head(row.run) for row in rows]
     assert [(row.events, row.started, row.updated) for row in rows if row.run == "long"] == [(31, 1000, 5000)]
+    assert [row.run for row in await journal.runs(after=5000, status=["done"])] == ["long"]
 
 
 async def test_an_old_file_is_brought_up(old: Path) -> None:
@@ -145,19 +157,26 @@ async def test_an_old_file_is_brought_up(old: Path) -> None:
     await again.close()
 
 
+def tables(path: Path) -> list[str]:
+    """The tables and indexes of a file once it was opened to write, as text."""
+    SqliteJournal(path)._db.close()
+    db = sqlite3.connect(path)
+    found = sorted(
+        " ".join(row[0].split()) for row in db.execute("select sql from sqlite_master where sql > ''")
+    )
+    db.close()
+    return found
+
+
 def test_an_old_file_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
     """What was brought up differs in nothing from what is made today."""
-
-    def tables(path: Path) -> list[str]:
-        SqliteJournal(path)._db.close()
-        db = sqlite3.connect(path)
-        found = sorted(
-            " ".join(row[0].split()) for row in db.execute("select sql from sqlite_master where sql > ''")
-        )
-        db.close()
-        return found
-
     assert tables(old) == tables(tmp_path / "new.db")
+
+
+async def test_a_file_of_format_4_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
+    """Also where it notes deliveries, in a table that was another."""
+    await write_4(tmp_path / "old.db")
+    assert tables(tmp_path / "old.db") == tables(tmp_path / "new.db")
 
 
 async def test_processes_that_bring_up_one_file_together(old: Path) -> None:
@@ -352,7 +371,7 @@ async def test_a_file_of_format_2_keeps_its_chain(tmp_path: Path, read_only: boo
     path = tmp_path / "j.db"
     journal = SqliteJournal(path)
     await journal.append("old", chain("old", 3))
-    journal._db.execute("pragma user_version=2")
+    make_older(journal._db, 2)
     await journal.close()
     head = b""
     for event in chain("old", 3):
@@ -396,7 +415,7 @@ async def test_rows_of_format_3_are_read_as_they_are(tmp_path: Path, read_only: 
         assert kept == canonical(events[seq - 1])
         first._db.execute("update events set data = ? where (run, seq) = (?, ?)", (kept, run, seq))
 
-    first._db.execute("pragma user_version=3")
+    make_older(first._db, 3)
     head = await first.head("r")
     await first.close()
 
@@ -421,3 +440,54 @@ async def test_rows_of_format_3_are_read_as_they_are(tmp_path: Path, read_only: 
         ]
 
     await journal.close()
+
+
+async def write_4(path: Path) -> None:
+    """A journal of format 4: one run whose clock was set back, one whose row was altered, and what a collector has of each."""
+    journal = SqliteJournal(path)
+    for run, events in RUNS.items():
+        await journal.append(run, events)
+        await journal.note_delivery(Delivered(run=run, place="here", upto=1))
+
+    await journal.append("back", [started("back", at=9000), RunFinished(seq=2, at=8000, output=Payload(1))])
+    await journal.note_delivery(Delivered(run="back", place="here", upto=2))
+    journal._db.execute("update runs set updated = 1 where run = 'asked'")
+    make_older(journal._db, 4)
+    await journal.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["brought up", "as it is"])
+async def test_a_file_of_format_4_is_listed(tmp_path: Path, read_only: bool) -> None:
+    """By status, workflow and time, and by what a collector is owed; a row that was altered stays so."""
+    await write_4(tmp_path / "j.db")
+    before = content(tmp_path / "j.db")
+    journal = SqliteJournal(tmp_path / "j.db", read_only=read_only)
+
+    async def listed(**filters: Any) -> list[str]:
+        return [row.run for row in await journal.runs(**filters)]
+
+    assert {row.run: row.status for row in await journal.runs()} == {
+        **STATUSES,
+        "back": "done",
+        "asked": "damaged",
+    }
+    assert await listed(status=["done", "failed"], after=5000) == ["back", "failed", "long"]
+    assert await listed(after=6000, workflow="w") == ["back", "failed"]
+    assert await listed(after=8000, before=9000) == ["back"]
+    assert await listed(before=5000, workflow="w", status=["open"]) == ["odd", "same", "large"]
+    assert await listed(before=7000, limit=2, status=["failed", "rejected"]) == ["failed", "rejected"]
+    assert [one.run for one in await journal.deliveries("here")] == [
+        "long",
+        "large",
+        "same",
+        "rejected",
+        "failed",
+        "asked",
+    ]
+    assert [one.upto for one in await journal.deliveries("here", "back")] == [2]
+    if not read_only:
+        await journal.append("back", [RunResumed(seq=3, at=9001, model="", version="")])
+        assert [one.run for one in await journal.deliveries("here")][-1] == "back"
+
+    await journal.close()
+    assert (content(tmp_path / "j.db") == before) is read_only

@@ -329,7 +329,7 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     db.commit()
     db.close()
     content = path.read_bytes()
-    with pytest.raises(JournalVersion, match="format 9; this agentflow reads up to 4") as refused:
+    with pytest.raises(JournalVersion, match="format 9; this agentflow reads up to 5") as refused:
         SqliteJournal(path)
 
     assert "upgrade agentflow" in refused.value.hint

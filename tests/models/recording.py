@@ -77,6 +77,7 @@ class Recording:
     served: int = 0
     ended: list[Kept] = field(default_factory=list[Kept])
     things: dict[str, Any] = field(default_factory=dict[str, Any])
+    mark: str = mark_of("a run")
     _counts: Counter[Key] = field(default_factory=Counter[Key])
 
     async def begin(
@@ -200,7 +201,6 @@ def recorded(
     recording = Recording(refuse=refuse, known=known or {}, person=person, granted=granted)
     recording.things.update(shared or {})
     inside = Context(
-        mark=mark_of("a run"),
         run_id="run",
         step="step",
         attempt=1,

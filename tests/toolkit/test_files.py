@@ -435,6 +435,8 @@ def test_the_index_of_a_folder_has_a_place_in_the_project(tmp_path: Path) -> Non
 class Recorded:
     """Keeps what a step records."""
 
+    mark = ""
+
     def __init__(self) -> None:
         self.operations: list[tuple[Operation, Any]] = []
         self.told: list[str] = []

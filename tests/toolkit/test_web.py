@@ -655,6 +655,8 @@ def test_passages_of_hostile_text() -> None:
 class Recorder:
     """Keeps the operations that were recorded."""
 
+    mark = ""
+
     def __init__(self) -> None:
         self.begun: list[tuple[OperationKind, str, Any, dict[str, Any]]] = []
         self.ended: list[tuple[Any, str]] = []

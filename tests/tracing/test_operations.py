@@ -13,7 +13,7 @@ from agentflow.events import OperationFinished, OperationStarted, Payload
 from agentflow.tools import call
 from agentflow.tracing import operations
 from agentflow.tracing.span import OpenSpan, SpanData
-from agentflow.tracing.values import LIMIT, described
+from agentflow.tracing.values import LIMIT, describe
 from agentflow.tracing.work import Work
 from tests.tracing.conftest import Traced, Tracing
 
@@ -354,9 +354,11 @@ def test_a_number_that_is_not_read_back_is_told_the_same_whatever_its_length() -
     """A whole number of more digits than Python reads is no JSON on a span, be it in a list or by itself."""
     wide = 10**5000
     assert (
-        described("n", Payload([wide])) == described("n", Payload(wide)) == {"n": "(a value that is no JSON)"}
+        describe({}, "n", Payload([wide]))
+        == describe({}, "n", Payload(wide))
+        == {"n": "(a value that is no JSON)"}
     )
-    assert described("n", Payload(10**30)) == {"n": str(10**30)}
+    assert describe({}, "n", Payload(10**30)) == {"n": str(10**30)}
 
 
 async def test_a_planner_with_a_model_is_plan_over_chat_beside_its_tools(tracing: Tracing) -> None:
