@@ -175,8 +175,19 @@ class Committing(Waking):
         if self.broken is not None:
             raise self.broken
 
-        if self._inbox and (batch := self._folded()):
-            await self._append(batch)
+        batch = self._folded() if self._inbox else None
+        if not batch:
+            return
+
+        try:
+            await self.journal.append(self.run_id, batch, durable=_must_last(batch))
+        except Exception as error:
+            self.give_up(error)
+            raise
+
+        if self.observers:
+            for event in batch:
+                self._tell(event)
 
     def _folded(self) -> list[Event]:
         """Fold what was posted, with what follows from it, but for what comes too late."""
@@ -264,17 +275,6 @@ class Committing(Waking):
         # Time in which nobody worked is not counted, so there may be some left.
         del self._limits[visit]
         self._watch_time()
-
-    async def _append(self, batch: Sequence[Event]) -> None:
-        try:
-            await self.journal.append(self.run_id, batch, durable=_must_last(batch))
-        except Exception as error:
-            self.give_up(error)
-            raise
-
-        if self.observers:
-            for event in batch:
-                self._tell(event)
 
     def tell(self, delta: Delta) -> None:
         """Pass a piece of streamed text to the observers; may be called from any thread."""
