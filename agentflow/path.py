@@ -73,13 +73,19 @@ class Exit(NamedTuple):
     on: Any = None
     at_most: int | None = None
 
+    @property
     def gives(self) -> Any:
         """The type of what comes out."""
         return self.step.gives if self.on is None else self.on
 
-    def __str__(self) -> str:
+    @property
+    def name(self) -> str:
+        """The step, with the case."""
         case = f".on({short_name(type_name(self.on))})" if self.on is not None else ""
         return f"{self.step.name}{case}"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Step(Path[In_contra, Out_co]):
@@ -177,9 +183,8 @@ class Gather(Step[In_contra, Out_co]):
     def __init__(self, branches: Sequence[Path[Any, Any]], place: Place) -> None:
         self.branches = tuple(branches)
         exits = [branch if isinstance(branch, Step) else branch.exit() for branch in branches]
-        given: Any = tuple([e.gives if isinstance(e, Step) else e.gives() for e in exits])
-        name = _joined([e.name if isinstance(e, Step) else str(e) for e in exits])
-        gives, self._gives = _tuple_of(given)
+        gives, self._gives = _tuple_of(tuple([end.gives for end in exits]))
+        name = _joined([end.name for end in exits])
         super().__init__(name, takes=Any, gives=gives, place=place)
 
     def entries(self) -> Sequence[Step[Any, Any]]:

@@ -17,8 +17,9 @@ from agentflow.app.inputs import coerce_input
 from agentflow.app.lease import Lease
 from agentflow.bounds import COUNTS, Bound
 from agentflow.engine.budget import price_hint
+from agentflow.engine.committing import Observer
 from agentflow.engine.graph import Program, bind
-from agentflow.engine.runner import Observer, Runner, Scope
+from agentflow.engine.runner import Runner, Scope
 from agentflow.events import adapter
 from agentflow.exceptions import ProjectError
 from agentflow.journal import Journal

@@ -184,8 +184,9 @@ class Account:
 
     def work(self, *, goes_on: bool) -> None:
         """Somebody is at work from now on, or nobody is."""
-        self._spent = self.spent()
-        self._since = self._clock() if goes_on else None
+        now = self._clock()
+        self._spent += max(0, now - self._since) if self._since is not None else 0
+        self._since = now if goes_on else None
 
     def add_time(self, nanoseconds: int) -> None:
         """Count time that an earlier process was at work."""

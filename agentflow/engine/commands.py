@@ -41,10 +41,10 @@ from agentflow.steps.approval import Rejected, subject_digest
 from agentflow.validation import REJECTED
 
 if TYPE_CHECKING:
-    from agentflow.engine.runner import Runner
+    from agentflow.engine.committing import Committing
 
 
-def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one flat case a command
+def carry_out(runner: Committing, command: Command) -> None:  # noqa: C901 - one flat case a command
     """Post the event that a command asks for, or put it where the drive finds it."""
     match command:
         case Begin(activation):
@@ -75,7 +75,7 @@ def carry_out(runner: Runner, command: Command) -> None:  # noqa: C901 - one fla
             _refuse(runner, activation, by, comment)
 
 
-def _fail(runner: Runner, step: str, error: ErrorInfo) -> None:
+def _fail(runner: Committing, step: str, error: ErrorInfo) -> None:
     """End the run; where only a budget is used up, what was paid for already comes to its end first."""
     if error.kind != "BudgetExhausted":
         runner.follow(RunFailed, step=step, error=error)
@@ -86,7 +86,7 @@ def _fail(runner: Runner, step: str, error: ErrorInfo) -> None:
     runner.wake()
 
 
-def _expand(runner: Runner, activation: Activation) -> None:
+def _expand(runner: Committing, activation: Activation) -> None:
     try:
         count = len(activation.input.items())
     except TypeError:
@@ -99,7 +99,7 @@ def _expand(runner: Runner, activation: Activation) -> None:
     runner.follow(MapExpanded, step=activation.id, count=count)
 
 
-def _watch(runner: Runner, activation: Activation) -> None:
+def _watch(runner: Committing, activation: Activation) -> None:
     def fire() -> None:
         runner.timers.pop(activation.id, None)
         runner.post(TimerFired, step=activation.id)
@@ -108,7 +108,7 @@ def _watch(runner: Runner, activation: Activation) -> None:
     runner.timers[activation.id] = asyncio.get_running_loop().call_later(delay, fire)
 
 
-def _refuse(runner: Runner, activation: Activation, by: str, comment: str) -> None:
+def _refuse(runner: Committing, activation: Activation, by: str, comment: str) -> None:
     if activation.item is None and any(out.on == REJECTED for out in activation.node.by_case):
         output = Payload(Rejected(by=by, comment=comment))
         runner.follow(StepFinished, step=activation.id, output=output, case=REJECTED)
@@ -118,7 +118,7 @@ def _refuse(runner: Runner, activation: Activation, by: str, comment: str) -> No
     runner.follow(RunFailed, step=activation.id, error=ErrorInfo(kind="RunRejected", message=what))
 
 
-def _case(runner: Runner, activation: Activation, output: Payload) -> str | None:
+def _case(runner: Committing, activation: Activation, output: Payload) -> str | None:
     if not activation.node.by_case or activation.item is not None:
         return None
 

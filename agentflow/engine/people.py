@@ -12,7 +12,7 @@ from agentflow.engine.state import Activation, Question
 from agentflow.events import ApprovalAsked, Payload
 
 if TYPE_CHECKING:
-    from agentflow.engine.runner import Runner
+    from agentflow.engine.committing import Committing
 
 
 class Waiting(NamedTuple):
@@ -83,7 +83,7 @@ def call_digest(tool: str, arguments: Payload, nth: int) -> str:
 class People:
     """The answers that steps at work wait for."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Committing) -> None:
         self._runner = runner
         self._answers: dict[tuple[str, str], asyncio.Future[Verdict]] = {}
         # Operations under way, by step; and those of them inside of which a person is asked.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentflow.engine.budget import NOTHING, Hold, Ledger, recounted
+from agentflow.engine.committing import RECORDED, visit_of
 from agentflow.engine.graph import Graph, Program, Work, compile_graph
 from agentflow.engine.reduce import reduce
-from agentflow.engine.runner import RECORDED, visit_of
 from agentflow.engine.state import where_of
 from agentflow.events import (
     ApprovalGiven,

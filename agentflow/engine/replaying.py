@@ -19,6 +19,7 @@ from typing import Any
 from agentflow.changes import changes
 from agentflow.engine.attempt import Attempt
 from agentflow.engine.commands import carry_out
+from agentflow.engine.committing import RECORDED
 from agentflow.engine.contents import Sources
 from agentflow.engine.divergence import Divergence
 from agentflow.engine.execution import execute
@@ -29,7 +30,7 @@ from agentflow.engine.recovery import input_of, line_of, origin_of, work_at
 from agentflow.engine.reduce import reduce
 from agentflow.engine.replay_recorder import ReplayRecorder
 from agentflow.engine.replay_words import Draft, diverged, doing
-from agentflow.engine.runner import RECORDED, Runner
+from agentflow.engine.runner import Runner
 from agentflow.engine.state import Activation, Command, Fail, State, Watch, empty
 from agentflow.events import (
     ApprovalAsked,

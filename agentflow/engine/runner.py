@@ -1,10 +1,9 @@
-"""Carries out the reducer's commands: appends events, commits, then acts. All effects of a run start here."""
+"""Drives a run: commits what happened, then acts on what follows from it. All effects of a run start here."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
@@ -12,44 +11,31 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from agentflow.engine.budget import Account, Ledger
-from agentflow.engine.commands import carry_out
+from agentflow.engine.committing import Committing
 from agentflow.engine.contents import Sources
 from agentflow.engine.execution import execute
-from agentflow.engine.graph import Program, Work
-from agentflow.engine.notices import Delta
-from agentflow.engine.people import People, Waiting, waiting_of
-from agentflow.engine.record import Record
+from agentflow.engine.people import Waiting, waiting_of
 from agentflow.engine.recorder import StepRecorder
-from agentflow.engine.reduce import advance, is_late
-from agentflow.engine.state import OVER, Activation, State, empty, where_of
+from agentflow.engine.state import Activation, State, where_of
 from agentflow.engine.writing import written
 from agentflow.events import (
-    CHAIN,
     VERDICTS,
     ApprovalGiven,
     ArtifactKept,
-    ErrorInfo,
     Event,
     OperationFinished,
     OperationResolved,
-    OperationStarted,
-    RunCancelled,
     RunFailed,
     RunInterrupted,
     RunMigrated,
     RunPaused,
     RunResumed,
     RunStarted,
-    StepFailed,
     StepFinished,
-    StepStarted,
     TimerFired,
     Verdict,
-    number,
 )
-from agentflow.exceptions import InputInvalid, ProjectError, RunError
-from agentflow.journal import Journal
+from agentflow.exceptions import ProjectError, RunError
 from agentflow.marking import mark_of
 from agentflow.validation.flow_waivers import Waivers
 from agentflow.version import VERSION
@@ -68,187 +54,42 @@ FACTS = (
 )
 # What a step that is being stopped may still say.
 EFFECTS = (OperationFinished, ArtifactKept)
-# How a run stands that takes nothing in any more, unless it is resumed.
-CLOSED = OVER | {"interrupted", "waiting"}
-# What goes on with a run that stands so.
-REOPENING = (RunResumed, RunMigrated)
 # What people say.
 ANSWERS = (ApprovalGiven, OperationResolved)
-# What the record of a step is made of.
-RECORDED = (OperationStarted, OperationFinished, OperationResolved, StepFailed)
 # Steps begun in one turn of the loop: those that end at once are over before more are begun, and few are in memory.
 AT_ONCE = 64
 # Seconds in which steps that ask people may ask for more, before the run is let go.
 GRACE = 0.05
 
-
-Observer = Callable[[Event | Delta], None]
 Scope = Callable[[str, int], AbstractContextManager[None]]
 # Asks people what the run waits for; says whether one of them answered.
 Asker = Callable[[], Awaitable[bool]]
 
 
-class _Roomy:
-    """Room for what is made when it is first asked for, beside the slots of a class."""
-
-
 @dataclass(slots=True, eq=False)
-class Runner(_Roomy):
+class Runner(Committing):
     """Drives one run in this process until it is over, or waits for people only.
 
     `shared` holds what steps share by name, `contents` what may have come to a step before, by its place. `origin` is the
-    first run of a line of forks, where this is a fork. `ask` asks people. `ending` is how the run ends as soon as no call is
-    under way any more.
+    first run of a line of forks, where this is a fork. `ask` asks people.
     """
 
-    program: Program
-    journal: Journal
-    run_id: str
     _: KW_ONLY
-    model: str = "embedded"
     root: Path = field(default_factory=Path.cwd)
     shared: dict[str, Any] = field(default_factory=dict[str, Any])
     contents: Mapping[str, Sources] = field(default_factory=dict[str, Sources])
-    observers: list[Observer] = field(default_factory=list[Observer])
     scope: Scope | None = None
-    service: str = ""
-    clock: Callable[[], int] = time.time_ns
 
-    nonce: str = field(default="", init=False)
     origin: str = field(default="", init=False)
     input: Any = field(default=None, init=False)
     history: Sequence[Event] = field(default=(), init=False)
-    state: State = field(default_factory=empty, init=False)
-    account: Account = field(init=False)
     ask: Asker | None = field(default=None, init=False)
-    ending: tuple[str, ErrorInfo] | None = field(default=None, init=False)
-    records: dict[str, Record] = field(default_factory=dict[str, Record], init=False)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Any], init=False)
-    launch: list[Activation] = field(default_factory=list[Activation], init=False)
-    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
-    seq: int = field(default=0, init=False)
-    broken: Exception | None = field(default=None, init=False)
-    _inbox: list[Event] = field(default_factory=list[Event], init=False)
-    _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict[Any, str], init=False)
-    _limits: dict[str, asyncio.TimerHandle] = field(default_factory=dict[str, Any], init=False)
-    # The driver waits for this; an `asyncio.Event` of each run would be a twentieth of its memory.
-    _sleep: asyncio.Future[None] | None = field(default=None, init=False)
-    _is_woken: bool = field(default=False, init=False)
-    _stop: tuple[type[Event], dict[str, str]] | None = field(default=None, init=False)
-    _driver: asyncio.Task[Any] | None = field(default=None, init=False)
-    _home: asyncio.AbstractEventLoop | None = field(default=None, init=False)
-    _looping: bool = field(default=False, init=False)
-    _inline: bool = field(default=False, init=False)
-    _is_immediate: bool = field(init=False)
     _given: Sequence[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.account = Account(self.run_id, self.program.spec.budget, self.clock)
-        self._is_immediate = bool(getattr(self.journal, "is_immediate", False))
+        Committing.__post_init__(self)  # `super()` does not find a class with slots
         self._given = tuple(self.shared)
-
-    def begin(
-        self,
-        value: Any,
-        version: str,
-        attributes: dict[str, str] | None = None,
-        spec: Any = None,
-        bound: Any = None,
-        nonce: str = "",
-    ) -> None:
-        """Make this a new run on `value`, which fits the workflow's input type; `nonce` is a random number."""
-        self.nonce = nonce
-        try:
-            given = written(value, "it")
-        except RunError as error:
-            where = f"workflow `{self.program.spec.name}`"
-            raise InputInvalid(where, [str(error)], hint=error.hint) from error
-
-        self.post(
-            RunStarted,
-            run=self.run_id,
-            workflow=self.program.spec.name,
-            digest=self.program.digest,
-            spec=spec,
-            input=given,
-            model=self.model,
-            version=version,
-            attributes=attributes or {},
-            bound=bound,
-            nonce=nonce,
-            chain=CHAIN,
-            service=self.service,
-        )
-
-    def recorder_of(self, activation: Activation) -> StepRecorder:
-        """What the code of a step gets to record its work with."""
-        return StepRecorder(self, activation)
-
-    # What most runs do without, and costs them to make.
-    @cached_property
-    def files(self) -> dict[str, str]:
-        """The steps that keep files, by the paths of these."""
-        return {}
-
-    @cached_property
-    def causes(self) -> dict[str, BaseException]:
-        """What steps raised, by activation."""
-        return {}
-
-    @cached_property
-    def _programs(self) -> dict[str, Program]:
-        """The programs of sub-workflows, by frame."""
-        return {}
-
-    @cached_property
-    def people(self) -> People:
-        """Who is asked, and what for."""
-        return People(self)
-
-    @cached_property
-    def making(self) -> threading.RLock:
-        """Held while an object is made that steps share."""
-        return threading.RLock()
-
-    @cached_property
-    def _lock(self) -> asyncio.Lock:
-        return asyncio.Lock()
-
-    @property
-    def artifacts(self) -> Path:
-        """The folder that files of runs are kept in."""
-        return self.root / "traces" / "artifacts"
-
-    @cached_property
-    def waivers(self) -> Waivers:
-        """What the definition allows; looked at only where a tool comes that the check did not see."""
-        return Waivers(self.program.spec)
-
-    @cached_property
-    def mark(self) -> str:
-        """What text from outside is marked with: random, and the same when the run is taken up again.
-
-        A run of 0.1.0 was begun without, and goes on so: its models are asked what they were asked.
-        """
-        return mark_of(f"{self.origin or self.run_id}:{self.nonce}") if self.nonce else ""
-
-    @property
-    def ledger(self) -> Ledger:
-        """What the whole run used so far."""
-        return self.account.run
-
-    def ledgers(self, activation: Activation) -> list[Ledger]:
-        """What a call of a step is charged to: the run, and each step and sub-workflow around it with a budget of its own."""
-        found = [self.account.run]
-        at: Activation | None = activation
-        while at is not None:
-            budget = at.node.budget or (at.node.child.budget if at.node.child is not None else None)
-            if budget is not None:
-                found.append(self.account.visit(visit_of(at), where_of(at.id), budget))
-
-            at = self.state.active[at.frame] if at.frame else None
-
-        return found
 
     def decide(self, step: str, digest: str, *, approved: bool, by: str, comment: str = "") -> None:
         """Answer an approval that this run waits for."""
@@ -272,78 +113,48 @@ class Runner(_Roomy):
             comment=comment,
         )
 
-    def post(self, kind: type[Event], /, **fields: Any) -> None:
-        """Have an event appended with the next commit; may be called from any thread."""
-        self._inbox.append(kind(at=self.clock(), **fields))
-        # Else it comes after one that the driver was woken for, or the driver looks when the step is done that it does itself.
-        if len(self._inbox) == 1 and not self._inline:
-            self.wake()
+    def recorder_of(self, activation: Activation) -> StepRecorder:
+        """What the code of a step gets to record its work with."""
+        return StepRecorder(self, activation)
 
-    def follow(self, kind: type[Event], /, **fields: Any) -> None:
-        """Have an event appended that follows from one which is being folded: the commit under way takes it along."""
-        self._inbox.append(kind(at=self.clock(), **fields))
+    # What most runs do without, and costs them to make.
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The steps that keep files, by the paths of these."""
+        return {}
 
-    def wake(self) -> None:
-        """Have the driver look at what there is to do; may be called from any thread."""
-        self._at_home(self._ring)
+    @cached_property
+    def causes(self) -> dict[str, BaseException]:
+        """What steps raised, by activation."""
+        return {}
 
-    def _ring(self) -> None:
-        self._is_woken = True
-        if self._sleep is not None and not self._sleep.done():
-            self._sleep.set_result(None)
+    @cached_property
+    def making(self) -> threading.RLock:
+        """Held while an object is made that steps share."""
+        return threading.RLock()
 
-    async def _woken(self) -> None:
-        """Wait until there may be something for the driver to do."""
-        if not self._is_woken:
-            self._sleep = asyncio.get_running_loop().create_future()
-            try:
-                await self._sleep
-            finally:
-                self._sleep = None
+    @property
+    def artifacts(self) -> Path:
+        """The folder that files of runs are kept in."""
+        return self.root / "traces" / "artifacts"
 
-    def _at_home(self, call: Callable[[], object]) -> None:
-        """Call in the loop that drives the run: now, or as soon as it can, from a thread of a plain step."""
-        try:
-            elsewhere = self._home is not None and asyncio.get_running_loop() is not self._home
-        except RuntimeError:
-            elsewhere = self._home is not None
+    @cached_property
+    def waivers(self) -> Waivers:
+        """What the definition allows; looked at only where a tool comes that the check did not see."""
+        return Waivers(self.program.spec)
 
-        if elsewhere and self._home is not None:
-            self._home.call_soon_threadsafe(call)
-        else:
-            call()
+    @cached_property
+    def mark(self) -> str:
+        """What text from outside is marked with: random, and the same when the run is taken up again.
 
-    def stop(self, kind: type[Event], reason: str, **fields: str) -> None:
-        """End the drive from within the loop: `RunCancelled` for good, `RunInterrupted` to resume later."""
-        before, wanted = self._stop, (kind, {"reason": reason, **fields})
-        # What was to end for good is not merely to be stopped any more.
-        self._stop = before if before is not None and before[0] is RunCancelled else wanted
-        if before is None:
-            self._cancel_driver()
+        A run of 0.1.0 was begun without, and goes on so: its models are asked what they were asked.
+        """
+        return mark_of(f"{self.origin or self.run_id}:{self.nonce}") if self.nonce else ""
 
     @property
     def takes_calls(self) -> bool:
         """Whether steps are at work: what is left of one after that makes no calls any more."""
         return self._looping and not self._is_closed()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the run was asked to stop, and has not yet."""
-        return self._stop is not None
-
-    def _cancel_driver(self) -> None:
-        if self._driver is None or not self._looping:
-            return
-
-        if asyncio.current_task() is not self._driver:
-            self._driver.cancel()
-        elif self._inline:
-            # Cancelled by itself, a task learns it at its next wait only: which must be one of the step's.
-            asyncio.get_running_loop().call_soon(self._cancel_inline)
-
-    def _cancel_inline(self) -> None:
-        if self._inline and self._driver is not None:
-            self._driver.cancel()
 
     async def drive(self) -> State:
         """Run until the run is over, waits for people only, or is stopped; leaves nothing running."""
@@ -364,20 +175,6 @@ class Runner(_Roomy):
             await self._clean_up()
 
         return self.state
-
-    def _watch_time(self) -> None:
-        """Have the run end when the time of a budget is up."""
-        for visit, ledger, left in list(self.account.timed()):
-            if visit not in self._limits and left <= 0:
-                self.post(RunFailed, step=visit, error=self.account.time_is_up(ledger))
-            elif visit not in self._limits:
-                later = asyncio.get_running_loop().call_later
-                self._limits[visit] = later(left, self._look_at_time, visit)
-
-    def _look_at_time(self, visit: str) -> None:
-        # Time in which nobody worked is not counted, so there may be some left.
-        del self._limits[visit]
-        self._watch_time()
 
     async def _loop(self) -> None:
         while True:
@@ -497,12 +294,6 @@ class Runner(_Roomy):
             # Only the journal's own errors come here: what a step raises is an event.
             self.give_up(error)
 
-    def give_up(self, error: Exception) -> None:
-        """End the drive with an error of the journal: nothing may go on that cannot be recorded."""
-        if self.broken is None:
-            self.broken = error
-            self._cancel_driver()
-
     def _may_run_inline(self, activation: Activation) -> bool:
         # A lone function needs no task of its own; a time limit, a timer, a neighbour or a person who is asked does.
         if self._tasks or self.timers or self._inbox or self.program.graph.is_timed:
@@ -513,135 +304,6 @@ class Runner(_Roomy):
             return False
 
         return len(self.state.active) == 1 or not self.waiting()
-
-    async def commit(self) -> None:
-        """Fold what was posted, append it in one go, then tell observers; commands take effect after that."""
-        if self._is_immediate:
-            await self._commit()  # which never lets anybody else go on
-        else:
-            # A step that is stopped while the journal writes must not stop the writing.
-            await asyncio.shield(asyncio.ensure_future(self._commit_in_turn()))
-
-    async def _commit_in_turn(self) -> None:
-        async with self._lock:
-            await self._commit()
-
-    async def _commit(self) -> None:
-        if self.broken is not None:
-            raise self.broken
-
-        if self._inbox and (batch := self._folded()):
-            await self._append(batch)
-
-    def _folded(self) -> list[Event]:
-        """Fold what was posted, with what follows from it, but for what comes too late."""
-        batch: list[Event] = []
-        taken = 0
-        try:
-            for event in self._inbox:
-                if self.state.status in CLOSED and not isinstance(event, REOPENING):
-                    taken = len(self._inbox)
-                    break
-
-                taken += 1
-                if not is_late(self.state, type(event), getattr(event, "step", "")):
-                    self._fold(event)
-                    batch.append(event)
-        finally:
-            del self._inbox[:taken]
-            if self._inbox:
-                self._ring()  # a thread posted something after that
-
-        return batch
-
-    def _is_closed(self) -> bool:
-        return self.state.status in CLOSED
-
-    def _fold(self, event: Event) -> None:
-        self.seq += 1
-        number(event, self.seq)
-        before = self.state
-        ending = before.active[event.step] if isinstance(event, StepFinished) else None
-        self.state, commands = advance(before, event, self.program.graph)
-        if type(event) in RECORDED:
-            self.record(event)
-
-        for command in commands:
-            carry_out(self, command)
-
-        if ending is not None:
-            self._end(ending, before)
-        elif self.program.graph.is_timed and isinstance(event, StepStarted):
-            self.ledgers(self.state.active[event.step])
-            self._watch_time()
-
-    def record(self, event: Any) -> None:
-        """Keep what a step did, for another attempt."""
-        if event.step in self.state.active:
-            self.records.setdefault(event.step, Record()).add(event)
-
-    def _end(self, activation: Activation, before: State) -> None:
-        self.records.pop(activation.id, None)
-        # A deadline is no more once there is an answer.
-        if (timer := self.timers.pop(activation.id, None)) is not None:
-            timer.cancel()
-
-        if visit_of(activation) == activation.id:
-            self.account.close(activation.id)
-            if (limit := self._limits.pop(activation.id, None)) is not None:
-                limit.cancel()
-
-        if activation.phase == "nested" and before.frames[activation.id].is_forking:
-            self._drop_left()
-
-    def _drop_left(self) -> None:
-        """Stop what was still going on in a sub-workflow that has reached its end."""
-        for task, id_ in self._tasks.items():
-            if id_ not in self.state.active:
-                task.cancel()
-
-        for id_ in [id_ for id_ in self.timers if id_ not in self.state.active]:
-            self.timers.pop(id_).cancel()
-
-        for id_ in [id_ for id_ in self.records if id_ not in self.state.active]:
-            del self.records[id_]
-
-    async def _append(self, batch: Sequence[Event]) -> None:
-        try:
-            await self.journal.append(self.run_id, batch, durable=_must_last(batch))
-        except Exception as error:
-            self.give_up(error)
-            raise
-
-        if self.observers:
-            for event in batch:
-                self._tell(event)
-
-    def _tell(self, news: Event | Delta) -> None:
-        for observer in tuple(self.observers):
-            try:
-                observer(news)
-            except Exception as error:  # noqa: BLE001 - who watches a run must not end it
-                self.observers.remove(observer)
-                what = f"an observer of run `{self.run_id}` failed and is told no more"
-                asyncio.get_running_loop().call_exception_handler({"message": what, "exception": error})
-
-    def program_of(self, frame: str) -> Program:
-        """The program of a frame: the workflow's, or the sub-workflow's that an activation entered."""
-        if not frame:
-            return self.program
-
-        known = self._programs.get(frame)
-        if known is None:
-            entering = self.state.active[frame]
-            child = self.program_of(entering.frame).work[entering.node.index].child
-            assert child is not None
-            known = self._programs[frame] = child
-
-        return known
-
-    def work_of(self, activation: Activation) -> Work:
-        return self.program_of(activation.frame).work[activation.node.index]
 
     async def _stopped(self) -> None:
         if self.broken is not None:
@@ -700,24 +362,6 @@ class Runner(_Roomy):
             self.state.failing.step if self.state.failing is not None and self.state.error is not None else ""
         )
 
-    def tell(self, delta: Delta) -> None:
-        """Pass a piece of streamed text to the observers; may be called from any thread."""
-        self._at_home(lambda: self._tell(delta))
-
     def waiting(self) -> list[Waiting]:
         """What this run waits for people to say."""
         return waiting_of(self.state.active.values())
-
-
-def visit_of(activation: Activation) -> str:
-    """The visit that an activation belongs to: items of a map are of one."""
-    return activation.parent if activation.parent and activation.node.child is None else activation.id
-
-
-def _must_last(batch: Sequence[Event]) -> bool:
-    """Whether a deed that cannot be undone waits until its intent is on disk."""
-    for event in batch:  # noqa: SIM110 - a generator costs three times as much, and this runs for every step
-        if isinstance(event, OperationStarted) and event.once:
-            return True
-
-    return False
