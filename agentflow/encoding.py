@@ -48,13 +48,14 @@ def encode(event: Event, keep: Callable[[bytes], bytes] | None = None) -> bytes:
     parts = [begin]
     for name, key, default in known:
         value = getattr(event, name)
-        if value is default or (default is not _REQUIRED and (value is None or value == "")):
+        kind = type(value)
+        if value is default or (default is not _REQUIRED and (value is None or (kind is str and not value))):
             continue
 
         parts.append(key)
-        if type(value) is int:  # most fields are whole numbers, texts and payloads
+        if kind is int:  # most fields are whole numbers, texts and payloads
             parts.append(b"%d" % value)
-        elif type(value) is str:
+        elif kind is str:
             parts.append(redact(encode_basestring(value)).encode(errors=HALVES))
         elif isinstance(value, Payload):
             parts.append(keep(value.json) if keep is not None else value.json)

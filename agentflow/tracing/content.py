@@ -118,7 +118,11 @@ def _is_plain(span: SpanData, redactor: Redactor) -> bool:
 def _texts(attributes: Mapping[str, Attribute]) -> list[str]:
     texts: list[str] = []
     for value in attributes.values():
-        if isinstance(value, Joined):
+        if type(value) is str:  # most are that, or whole numbers
+            texts.append(value)
+        elif type(value) is int:
+            continue
+        elif isinstance(value, Joined):
             texts += value.parts
         elif isinstance(value, str):
             texts.append(value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from agentflow.events import RunCancelled, RunMigrated, RunResumed, RunStarted
+from agentflow.identity import Same
 from agentflow.tracing import semconv, steps
 from agentflow.tracing.ids import span_id, trace_id
 from agentflow.tracing.messages import said
@@ -49,13 +51,19 @@ def forked(event: RunStarted) -> tuple[SpanLink, ...]:
 
 def _graph(spec: Any) -> Attributes:
     """The graph that is run, an edge a line; sub-workflows show theirs as spans."""
-    known = cast("Mapping[str, Any]", spec or {})
+    lines = _lines(Same(spec)) if spec else ()
+    return {semconv.WORKFLOW_GRAPH: lines} if lines else {}
+
+
+@lru_cache(16)
+def _lines(spec: Same[Any]) -> tuple[str, ...]:
+    known = cast("Mapping[str, Any]", spec.value)
     edges = cast("list[Mapping[str, Any]]", known.get("edges") or [])
     lines = [_edge(edge) for edge in edges] or list(map(str, known.get("steps") or ()))
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more"]
 
-    return {semconv.WORKFLOW_GRAPH: tuple(lines)} if lines else {}
+    return tuple(lines)
 
 
 def _edge(edge: Mapping[str, Any]) -> str:

@@ -121,9 +121,10 @@ class OpenSpan:
 def _fit(attributes: dict[str, Attribute]) -> dict[str, Attribute]:
     for name, value in attributes.items():
         # What `cut` would leave is told at a glance, without a call for each.
-        if isinstance(value, str) and not (
-            (len(value) <= LIMIT and value.isascii()) or isinstance(value, Joined)
-        ):
+        if type(value) is int or not isinstance(value, str) or (len(value) <= LIMIT and value.isascii()):
+            continue
+
+        if not isinstance(value, Joined):
             attributes[name] = cut(value)
 
     return attributes
