@@ -99,7 +99,7 @@ def told(span: SpanData, *, content: Capture | bool) -> SpanData:
         return span
 
     audit = attributes_of(span.records, content=_all)
-    return span._replace(attributes={**span.attributes, **audit}, records=None)
+    return span.with_all({**span.attributes, **audit})
 
 
 def _is_plain(span: SpanData, redactor: Redactor) -> bool:

@@ -66,7 +66,11 @@ def _content(records: Sequence[Record], may_tell: Callable[[Sequence[bytes]], bo
     if b"" in events or lines.count(b"\n") >= len(events) or not may_tell(events):
         return {}
 
-    payloads = dict.fromkeys([raw for record in records if record.payloads for raw in record.payloads])
+    payloads: dict[bytes, None] = {}
+    for record in records:
+        if record.payloads:
+            payloads |= dict.fromkeys(record.payloads)
+
     told = [raw for raw in payloads if b"\n" not in raw and may_tell([raw])] if payloads else ()
     return (_parts(_packed(b"\n".join([lines, *told]))) if told else {}) or _parts(_packed(lines))
 

@@ -71,6 +71,11 @@ class SpanData(NamedTuple):
     records: tuple[Record, ...] | None = None
     service: str = ""
 
+    def with_all(self, attributes: Mapping[str, Attribute]) -> SpanData:
+        """The same with these attributes, its records among them."""
+        # `_replace`, spelled out: that takes half of the time, and each span comes here.
+        return SpanData._make((*self[:7], attributes, *self[8:-2], None, self.service))
+
 
 @dataclass(slots=True, kw_only=True)
 class OpenSpan:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from agentflow.events import Event, RunStarted
+from agentflow.events import (
+    Event,
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunPaused,
+    RunStarted,
+)
 from agentflow.tracing.content import DEFAULT, Capture, Level, told
 from agentflow.tracing.spans import SpanFolder
 from agentflow.tracing.wire import Reader
 
 # OpenTelemetry's own processor sends so many spans at once.
 _TOGETHER = 512
-_ENDS = ("run.finished", "run.failed", "run.cancelled", "run.paused", "run.interrupted")
+_ENDS = frozenset({RunFinished, RunFailed, RunCancelled, RunPaused, RunInterrupted})
 
 
 class Watching:
@@ -27,7 +35,7 @@ class Watching:
     def __call__(self, event: object) -> None:
         if isinstance(event, Event):
             self._events.append(event)
-            if len(self._events) == _TOGETHER or event.type in _ENDS:
+            if len(self._events) == _TOGETHER or type(event) in _ENDS:
                 self._export()
 
     def _export(self) -> None:
