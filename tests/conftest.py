@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentflow.journal.database import Database
 from tests import replaying
 
 SETTINGS = ("AGENTFLOW_", "OPENAI_", "OTEL_")
@@ -79,8 +81,29 @@ def _is_local(host: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def no_journal_stays_open() -> Iterator[None]:
+    """What a test left open of journals is closed when it is over, not when it is collected in the middle of another one."""
+    opened: list[sqlite3.Connection] = []
+    connect = Database._connect
+
+    def noted(file: Database, place: str) -> None:
+        connect(file, place)
+        opened.append(file.connection)
+
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(Database, "_connect", noted)
+        yield
+
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture(autouse=True)
 def every_run_replays(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, no_settings_from_outside: None
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    no_settings_from_outside: None,
+    no_journal_stays_open: None,
 ) -> Iterator[None]:
     """The runs that a test made go the same way again when they are executed from their records."""
     name = request.node.originalname or request.node.name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
@@ -20,6 +21,8 @@ _LAST = "(select max(seq) from events where events.run = runs.id)"
 
 Row = tuple[Any, ...]
 Condition = tuple[str, tuple[Any, ...]]
+# Rows that are read as they are asked for, and are let go of where no more are.
+Stream = sqlite3.Cursor | Generator[Row, None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +61,24 @@ def select(
     db: sqlite3.Connection, wanted: Wanted, *, is_driven: Callable[[str], bool], has_indexes: bool
 ) -> list[RunRow]:
     """The runs that fit, the newest first; without indexes, as in a file of an earlier format, all are looked at."""
-    streams = _by_index(db, wanted) if has_indexes else [_looked_through(db, wanted)]
-    rows = merge(*streams, key=_age)
-    told = ((row, status_of(row[2], driven=row[2] in GOING and is_driven(row[0]))) for row in rows)
-    fitting = ((row, status) for row, status in told if not wanted.status or status in wanted.status)
-    return [_listed(row, status) for row, status in islice(fitting, wanted.limit)]
+    with ExitStack() as stack:
+        streams = _by_index(db, wanted) if has_indexes else [_looked_through(db, wanted)]
+        for stream in streams:  # none is read to its end
+            stack.callback(stream.close)
+
+        rows = merge(*streams, key=_age)
+        told = ((row, status_of(row[2], driven=row[2] in GOING and is_driven(row[0]))) for row in rows)
+        fitting = ((row, status) for row, status in told if not wanted.status or status in wanted.status)
+        return [_listed(row, status) for row, status in islice(fitting, wanted.limit)]
 
 
-def _looked_through(db: sqlite3.Connection, wanted: Wanted) -> Iterator[Row]:
+def _looked_through(db: sqlite3.Connection, wanted: Wanted) -> Stream:
     words = tuple(wanted.words)
     among = [(f"status in ({','.join('?' * len(words))})", words)] if words else []
     return _read(db, wanted, [*among, *wanted.same, *wanted.changed])
 
 
-def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
+def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Stream]:
     """The rows that may fit as streams, each from an index in which they stand together: those of one word of status."""
     if not (wanted.status or wanted.workflow or wanted.changed):
         return [_read(db, wanted, [])]
@@ -79,7 +86,7 @@ def _by_index(db: sqlite3.Connection, wanted: Wanted) -> list[Iterator[Row]]:
     return [_of_word(db, wanted, word) for word in wanted.words or _words_there(db, wanted)]
 
 
-def _of_word(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]:
+def _of_word(db: sqlite3.Connection, wanted: Wanted, word: str) -> Generator[Row]:
     """The rows with one word of status, the newest first.
 
     Of runs at rest nearly all that began in the time that is asked for fit, and are found by when they began. Those that
@@ -120,7 +127,7 @@ def _between(column: str, first: int | None, end: int | None) -> list[Condition]
 
 def _read(
     db: sqlite3.Connection, wanted: Wanted, conditions: Collection[Condition], source: str = ""
-) -> Iterator[Row]:
+) -> sqlite3.Cursor:
     """Rows of `COLUMNS`, the id and the number of the last event that is there, the newest first, read as they are asked for."""
     where, values = _where(conditions)
     query = f"""select {COLUMNS}, id, {"events" if wanted.pruned else _LAST} from {source or wanted.table}
@@ -128,7 +135,7 @@ def _read(
     return db.execute(query, values)
 
 
-def _read_by_rest(db: sqlite3.Connection, wanted: Wanted, word: str) -> Iterator[Row]:
+def _read_by_rest(db: sqlite3.Connection, wanted: Wanted, word: str) -> sqlite3.Cursor:
     """The same of runs at rest that began before the time that is asked for, picked out in an index: their rows alone are read."""
     index = f"{wanted.table}_by_{'workflow_' if wanted.workflow else ''}rest"
     rested = _between("rested", wanted.after, wanted.before)
