@@ -23,7 +23,7 @@ from agentflow.tracing.ids import step_span_id, trace_id
 from agentflow.tracing.span import SpanData
 from agentflow.tracing.spans import SpanFolder
 from agentflow.tracing.values import Attribute
-from agentflow.tracing.wire import Answer, Wire, context_of
+from agentflow.tracing.wire import Answer, Wire, contexts
 
 # A request holds at most so many spans and bytes: collectors refuse large ones (4 MiB is a common limit).
 BATCH = 96
@@ -340,7 +340,7 @@ def step_scope(run_id: str) -> Callable[[str, int], AbstractContextManager[None]
     def scope(activation: str, attempt: int) -> Generator[None]:
         from opentelemetry import context, trace
 
-        here = trace.NonRecordingSpan(context_of(trace_id(run_id), step_span_id(run_id, activation, attempt)))
+        here = trace.NonRecordingSpan(contexts()(trace_id(run_id), step_span_id(run_id, activation, attempt)))
         token = context.attach(trace.set_span_in_context(here))
         try:
             yield

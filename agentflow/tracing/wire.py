@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -159,15 +159,14 @@ class Reader:
         from opentelemetry.sdk.trace import Event as OtelEvent
         from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-        from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+        from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
         self._span, self._event, self._link = ReadableSpan, OtelEvent, Link
         self._kinds = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
         self._failed = partial(Status, StatusCode.ERROR)
         self._unset = Status(StatusCode.UNSET)
         self._scope = InstrumentationScope("agentflow", VERSION)
-        # As `context_of`, for which nothing has to be looked up any more.
-        self._context = partial(SpanContext, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+        self._context = contexts()
         # What many spans are under.
         self._parent = lru_cache(64)(self._context)
 
@@ -194,11 +193,12 @@ class Reader:
         return self._link(context, link.attributes)
 
 
-def context_of(trace: int, span: int) -> SpanContext:
-    """The context of a span of ours."""
+@cache
+def contexts() -> Callable[[int, int], SpanContext]:
+    """What makes the context of a span of ours from the ids of its trace and its own; it loads OpenTelemetry."""
     from opentelemetry.trace import SpanContext, TraceFlags
 
-    return SpanContext(trace, span, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return partial(SpanContext, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
 def _squeezed(body: bytes, collector: Collector) -> bytes:
