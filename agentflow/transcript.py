@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -31,6 +32,7 @@ class Transcript:
 
     def _forget(self) -> None:
         self._came: list[Any] = []
+        self._signs: list[bytes] = []
         self._shown: list[Any] = []
         self._hidden: dict[int, Any] = {}
         self._written: list[bytes] = []
@@ -54,12 +56,9 @@ class Transcript:
 
     def _alike(self, items: Sequence[Any]) -> int:
         """How many items from the first on are what they were."""
-        before = self._came
-        if list(items[: len(before)]) == before:
-            return len(before)
-
-        pairs = zip(items, before, strict=False)
-        return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(items), len(before)))
+        pairs = zip(items, self._came, self._signs, strict=False)
+        differs = (n for n, (item, came, sign) in enumerate(pairs) if not _is_same(item, came, sign))
+        return next(differs, min(len(items), len(self._came)))
 
     def _keep(self, count: int) -> None:
         """Take the items after the first `count` for not said; payloads that were given keep theirs."""
@@ -67,6 +66,7 @@ class Transcript:
             return
 
         self._came, self._shown, self._sizes = self._came[:count], self._shown[:count], self._sizes[:count]
+        self._signs = self._signs[:count]
         self._hidden = {n: item for n, item in self._hidden.items() if n < count}
         self._written, self._digests = self._written[:count], {}
 
@@ -79,6 +79,7 @@ class Transcript:
                 self._hidden[len(self._came)] = clean
 
             self._came.append(came)
+            self._signs.append(_sign(came))
             self._shown.append(shown)
 
     def measured(self, measure: Callable[[Any], int], by: Hashable) -> int:
@@ -100,6 +101,19 @@ class Transcript:
             return Payload({**before, name: [self._short(item) for item in self._shown], **after})
 
         return Transcribed(head + _part(name, [])[:-1], self._written, tail, self._digests)
+
+
+def _is_same(item: Any, came: Any, sign: bytes) -> bool:
+    # Equal is not enough: `True` equals 1, and objects are equal whatever order their names are in.
+    return _sign(item) == sign if sign else bool(item == came)
+
+
+def _sign(value: Any) -> bytes:
+    """What is the same of plain data that is written the same; empty for other objects."""
+    try:
+        return marshal.dumps(value, 0)
+    except ValueError:
+        return b""
 
 
 def _json(value: Any) -> bytes:

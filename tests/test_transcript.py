@@ -77,6 +77,17 @@ def test_earlier_requests_stay_what_they_were() -> None:
     assert [request.json for request in requests] == [whole(items).json for items in lists]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({"a": 1}, {"a": True}), ({"a": 0.0}, {"a": -0.0})],
+)
+def test_an_item_that_is_equal_and_written_otherwise_is_another(first: Any, second: Any) -> None:
+    """Names in another order, a truth for a number: what is on the record is what was asked, byte for byte."""
+    known = new_transcript()
+    asked(known, [first])
+    assert asked(known, [second]).json == whole([second]).json
+
+
 def test_an_item_that_was_changed_in_place_is_written_as_it_is_now() -> None:
     """Who was given an item may change it: what is on the record is what was asked."""
     known, item = new_transcript(), {"content": [{"text": "first"}]}
